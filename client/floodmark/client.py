@@ -41,6 +41,9 @@ from floodmark.producer.options import Acks, Compression, ProducerOptions
 from floodmark.producer.produced import Produced
 from floodmark.producer.producer import Producer
 from floodmark.producer.single import SingleProducers
+from floodmark.queues.jobs import Jobs
+from floodmark.queues.queue import Queue
+from floodmark.queues.queues import Queues
 from floodmark.transport.credentials import Token
 from floodmark.transport.http import Request, Transport
 from floodmark.transport.pacing import Deadline
@@ -91,9 +94,11 @@ class Client:
         self.acls = Acls(self._transport, timeout_s)
         self.quotas = Quotas(self._transport, timeout_s)
         self.groups = Groups(self._transport, timeout_s)
+        self.queues = Queues(self._transport, timeout_s)
         self._producers: weakref.WeakSet[Producer] = weakref.WeakSet()
         self._readers: weakref.WeakSet[BatchReader] = weakref.WeakSet()
         self._consumers: weakref.WeakSet[GroupConsumer] = weakref.WeakSet()
+        self._jobs: weakref.WeakSet[Jobs] = weakref.WeakSet()
         self._singles = SingleProducers(self._transport, self.topics)
 
     # -- writing ---------------------------------------------------------------------------------------
@@ -301,6 +306,19 @@ class Client:
         self._consumers.add(consumer)
         return consumer
 
+    def queue(self, queue: str, *, worker: str | None = None, timeout_s: float | None = None) -> Queue:
+        """A queue, to work it off: its records are settled one by one, by as many workers as you like.
+
+            async with client.queue("jobs") as queue:
+                await queue.run(handle, concurrency=20)
+
+        ``worker`` names the program in dead letters, by default by its host and process. ``queues`` makes
+        queues, and looks after them.
+        """
+        self._transport.home.check_new()
+        within_s = self._timeout_s if timeout_s is None else timeout_s
+        return Queue(self._transport, queue, worker=worker, timeout_s=within_s, register=self._jobs.add)
+
     async def tail(
         self, topic: str, partition: int, *, topic_id: int | None = None, timeout_s: float | None = None
     ) -> Bounds:
@@ -397,6 +415,7 @@ class Client:
         try:
             reading = [reader.aclose() for reader in self._readers]
             reading += [consumer.aclose() for consumer in self._consumers]
+            reading += [jobs.aclose() for jobs in self._jobs]
             await asyncio.gather(*reading, return_exceptions=True)
             closing = [producer.close() for producer in [*self._producers, *self._singles.take_all()]]
             await asyncio.gather(*closing, return_exceptions=True)

@@ -15,6 +15,7 @@ from floodmark.groups.options import Commit, OnGap, OnPartitions, WhereNone
 from floodmark.groups.shapes import TopicPartition
 from floodmark.producer.delivery import Delay
 from floodmark.producer.options import Acks, Compression
+from floodmark.queues.descriptions import Breaker, Ordering, QueueStart
 from floodmark.transport.credentials import Token
 from floodmark.transport.tls import Cert, Tls
 
@@ -116,6 +117,45 @@ class OfConsume(Within, total=False):
     on_lost: OnPartitions | None
     on_gap: OnGap | None
     prefetch_bytes: int
+
+
+class OfWorker(Within, total=False):
+    """``Client.queue``"""
+
+    worker: str | None
+
+
+class OfJobs(TypedDict, total=False):
+    """``Queue.jobs`` and ``Queue.run``"""
+
+    concurrency: int
+    prefetch: int
+    wait_s: float
+    idle_s: float | None
+    drain_s: float
+
+
+class OfQueue(Within, total=False):
+    """``Queues.put``, besides the topic"""
+
+    visibility_timeout_s: float | None
+    max_deliveries: int | None
+    backoff_s: Sequence[float] | None
+    ordering: Ordering | None
+    max_in_flight: int | None
+    max_in_flight_per_worker: int | None
+    dead_letter_topic: str | None
+    start: QueueStart | None
+    window: int | None
+    breaker: Breaker | None
+
+
+class OfReplay(Within, total=False):
+    """``Queues.replay``"""
+
+    key_prefix: str | None
+    headers: Mapping[str, str] | None
+    per_second: float | None
 
 
 class OfReset(Within, total=False):

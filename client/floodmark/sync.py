@@ -33,6 +33,7 @@ from floodmark.keywords import (
     OfRecords,
     OfTopic,
     OfTopicId,
+    OfWorker,
     Within,
 )
 from floodmark.loop_thread import LoopThread
@@ -41,6 +42,8 @@ from floodmark.processor.processor import Processed
 from floodmark.processor.processor import Processor as AsyncProcessor
 from floodmark.producer.produced import Ack, AckList, Produced
 from floodmark.producer.producer import Producer as AsyncProducer
+from floodmark.queues.queue import Queue as AsyncQueue
+from floodmark.queues.sync_queues import Queue, Queues
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -58,6 +61,7 @@ class Client:
         self.acls = Acls(self._thread.wait, self._client.acls)
         self.quotas = Quotas(self._thread.wait, self._client.quotas)
         self.groups = Groups(self._thread, self._client.groups)
+        self.queues = Queues(self._thread, self._client.queues)
 
     def produce(self, topic: str, value: Any, **options: Unpack[OfProduce]) -> Produced:
         """Store one record and say where."""
@@ -135,6 +139,14 @@ class Client:
             return self._client.consume(topics, group=group, **options)
 
         return Consuming(self._thread, self._thread.wait(make()))
+
+    def queue(self, queue: str, **options: Unpack[OfWorker]) -> Queue:
+        """A queue, to work it off."""
+
+        async def make() -> AsyncQueue:
+            return self._client.queue(queue, **options)
+
+        return Queue(self._thread, self._thread.wait(make()))
 
     def tail(self, topic: str, partition: int, **options: Unpack[OfTopicId]) -> Bounds:
         """What a partition holds right now."""

@@ -16,6 +16,8 @@ from floodmark.errors import TransportError, UnknownTopic
 from floodmark.processor.options import ProcessOptions
 from floodmark.producer.options import ProducerOptions
 from floodmark.producer.producer import Producer
+from floodmark.queues.queue import Queue
+from floodmark.queues.queues import Queues
 from floodmark.sync import Client
 
 
@@ -98,6 +100,10 @@ async def test_following_is_ended_by_another_thread(node_url: str, topic: str) -
         (Topics.exists, keywords.Within),
         (Topics.list, keywords.Within),
         (Topics.alter, keywords.Within),
+        (AsyncClient.queue, keywords.OfWorker),
+        (Queue.jobs, keywords.OfJobs),
+        (Queues.put, keywords.OfQueue),
+        (Queues.replay, keywords.OfReplay),
     ],
 )
 def test_options_have_the_types_of_the_method_that_takes_them(

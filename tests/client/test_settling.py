@@ -1,0 +1,129 @@
+"""What has ended is told to a queue: in batches, with the next receive, again after errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from floodmark.errors import Forbidden, ReceiptExpired, Unavailable
+from floodmark.queues import settling
+from floodmark.queues.settling import Settler
+from floodmark.queues.shapes import Action, Outcome, Settlement
+
+
+class Node:
+    """What it was sent, in order; it answers what the test says."""
+
+    def __init__(self) -> None:
+        self.sent: list[list[str]] = []
+        self.errors: list[Exception] = []
+        self.late: set[str] = set()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def send(self, settlements: Sequence[Settlement]) -> Sequence[Outcome]:
+        """As ``QueueCalls.settle``."""
+        self.sent.append([each.receipt for each in settlements])
+        await self.may_answer.wait()
+        if self.errors:
+            raise self.errors.pop(0)
+        return [Outcome.LATE if each.receipt in self.late else Outcome.DONE for each in settlements]
+
+
+def ack(receipt: str) -> Settlement:
+    """It is done."""
+    return Settlement(receipt, Action.ACK)
+
+
+async def test_what_ends_while_a_request_is_under_way_goes_with_the_next_one() -> None:
+    """One at a time, each as large as it can be, in order."""
+    node = Node()
+    settler = Settler("q", node.send)
+    node.may_answer.clear()
+    await settler.add(ack("0"))
+    await asyncio.sleep(0)
+    for number in range(1, 2502):
+        await settler.add(ack(str(number)))
+    node.may_answer.set()
+    await settler.close(10)
+    assert [len(batch) for batch in node.sent] == [1, 1000, 1000, 501]
+    assert [receipt for batch in node.sent for receipt in batch] == [str(number) for number in range(2502)]
+
+
+async def test_a_receive_takes_along_what_nobody_waits_for() -> None:
+    """And only while one is about to be sent; what it does not bring there is sent alone."""
+    node = Node()
+    settler = Settler("q", node.send)
+    settler.leave_to_receive()
+    await settler.add(ack("a"))
+    await settler.add(Settlement.nack("b"))
+    await asyncio.sleep(0.01)
+    assert node.sent == []
+    taken = settler.take_along()
+    assert [ending.settlement.receipt for ending in taken] == ["a", "b"]
+    await settler.add(ack("c"))
+    await asyncio.sleep(0.01)
+    assert node.sent == [["c"]], "no receive is about to be sent"
+    settler.put_back(taken)
+    await settler.close(10)
+    assert node.sent == [["c"], ["a", "b"]]
+    settler = Settler("q", node.send)
+    settler.leave_to_receive()
+    await asyncio.wait_for(settler.add_and_wait(ack("d")), 10)
+    assert node.sent[-1] == ["d"], "who waits is not left to a receive, which may wait"
+
+
+async def test_who_waits_is_told_what_came_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    """Late is an error to them, and a line in the log where nobody waits; others are not affected."""
+    node = Node()
+    node.late = {"late", "unseen"}
+    settler = Settler("q", node.send)
+    told = await asyncio.gather(
+        *(settler.add_and_wait(ack(each)) for each in ("good", "late")), return_exceptions=True
+    )
+    assert told[0] is None
+    assert isinstance(told[1], ReceiptExpired)
+    await settler.add(ack("unseen"))
+    await settler.close(10)
+    assert "1 deliveries ended too late" in caplog.text
+
+
+async def test_it_is_sent_again_until_it_is_stored_or_refused(
+    impatient: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Errors that may pass are waited out; a refusal is told to whoever waits, and is not repeated."""
+    node = Node()
+    node.errors = [Unavailable("later", retry_after_s=0.001) for _ in range(3)]
+    settler = Settler("q", node.send)
+    await asyncio.wait_for(settler.add_and_wait(ack("a")), 10)
+    assert node.sent == [["a"]] * 4
+    node.errors = [Forbidden("never")]
+    with pytest.raises(Forbidden):
+        await settler.add_and_wait(ack("b"))
+    node.errors = [Forbidden("never")]
+    await settler.add(ack("c"))
+    await settler.close(10)
+    assert node.sent[4:] == [["b"], ["c"]]
+    assert "1 deliveries could not be settled" in caplog.text
+
+
+async def test_memory_is_bounded_where_nothing_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who ends one too many waits until there is room; closing ends all the same."""
+    monkeypatch.setattr(settling, "_OPEN_MAX", 3)
+    node = Node()
+    node.may_answer.clear()
+    settler = Settler("q", node.send)
+    await settler.add(ack("0"))
+    await settler.add(ack("1"))
+    third = asyncio.create_task(settler.add(ack("2")))
+    await asyncio.sleep(0.01)
+    assert not third.done()
+    node.may_answer.set()
+    await asyncio.wait_for(third, 10)
+    node.may_answer.clear()
+    waiting = asyncio.create_task(settler.add_and_wait(ack("3")))
+    await asyncio.sleep(0)
+    await asyncio.wait_for(settler.close(0.01), 10)
+    with pytest.raises(ReceiptExpired):
+        await waiting
