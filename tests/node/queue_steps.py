@@ -75,7 +75,7 @@ class KeptQueue:
 
     def offsets(self, records: int = 1, *, worker: str = "w") -> list[int]:
         """Likewise, of all partitions."""
-        return [given.place.offset for given in self.lease(records, worker=worker).records]
+        return [offset for given in self.lease(records, worker=worker).given for offset in given.offsets]
 
     def settle(
         self, action: Action, offsets: Iterable[int], *, lease: int | None = None, **more: Any

@@ -55,7 +55,7 @@ def test_what_failed_comes_again_after_its_delay() -> None:
     assert kept.offsets(10) == [2]
     kept.passes(500)
     leased = kept.lease(10)
-    assert [(given.place.offset, given.deliveries) for given in leased.records] == [(0, 2)]
+    assert [(given.offsets, given.deliveries) for given in leased.given] == [([0], 2)]
     assert kept.settle(Action.NACK, [0]) == [DONE]
     kept.passes(4_999)
     assert kept.offsets(10) == []
@@ -144,7 +144,7 @@ def test_a_full_window_stops_what_is_new() -> None:
     kept.produce(["a"] * 4 + ["b"])
     assert kept.offsets(10) == [0]
     leased = kept.lease(10)
-    assert (leased.records, leased.paused) == ([], "window_full")
+    assert (leased.given, leased.paused) == ((), "window_full")
     assert kept.settle(Action.ACK, [0], lease=1) == [DONE]
     assert kept.offsets(10) == [1]
     assert kept.settle(Action.ACK, [1]) == [DONE]
@@ -160,9 +160,11 @@ def test_workers_have_only_so_many_records_in_hand() -> None:
     assert len(kept.offsets(10, worker="b")) == 2
     assert kept.lease(1, worker="c").paused == "in_flight_full"
     assert kept.settle(Action.ACK, range(3), lease=1) == [DONE] * 3
-    assert len(kept.lease(10, worker="a", max_bytes=25).records) == 2
+    (given,) = kept.lease(10, worker="a", max_bytes=25).given
+    assert given.offsets == [5, 6]
     assert kept.settle(Action.ACK, [3], lease=3) == [DONE]
-    assert len(kept.lease(10, worker="a", max_bytes=5).records) == 1
+    (given,) = kept.lease(10, worker="a", max_bytes=5).given
+    assert given.offsets == [7]
 
 
 def test_a_queue_stays_with_its_topic_and_ordering() -> None:

@@ -70,27 +70,35 @@ class Ask(NamedTuple):
 
 
 class Given(NamedTuple):
-    """A record that was leased, and how often it was delivered, this time included."""
+    """Records of a partition that were leased, in order, and how often they were delivered, this time
+    included."""
 
-    place: Place
+    topic_id: int
+    partition: int
+    offsets: Sequence[int]
     deliveries: int
 
 
 class Leased(NamedTuple):
     """``paused``: see ``Received``; "" too where there was just nothing among what was read."""
 
-    records: Sequence[Given]
+    given: Sequence[Given]
+    """In the order of delivery."""
     visible_ms: int
     paused: str = ""
 
 
-class _Lot(NamedTuple):
-    """What records of one new run have in common."""
+class _Lot:
+    """What becomes one new run, or several: records with the hashes of their keys."""
 
-    lane: Lane
-    deliveries: int
-    excused: int
-    first_delivered_ms: int
+    __slots__ = ("deliveries", "excused", "first_delivered_ms", "found", "lane")
+
+    def __init__(self, lane: Lane, deliveries: int, excused: int, first_delivered_ms: int) -> None:
+        self.lane = lane
+        self.deliveries = deliveries
+        self.excused = excused
+        self.first_delivered_ms = first_delivered_ms
+        self.found: list[tuple[int, int]] = []
 
 
 def lease(queue: Queue, ask: Ask, *, now_ms: int) -> Decision[Leased]:
@@ -106,9 +114,9 @@ def lease(queue: Queue, ask: Ask, *, now_ms: int) -> Decision[Leased]:
             leasing.fresh(fresh)
     visible_ms = queue.state.config.visibility_timeout_ms
     pairs = leasing.pairs()
-    return Decision(
-        pairs, Leased(leasing.given, visible_ms, "" if leasing.given else paused or leasing.paused)
-    )
+    if leasing.any_given:
+        return Decision(pairs, Leased(leasing.given(), visible_ms))
+    return Decision(pairs, Leased((), visible_ms, paused or leasing.paused))
 
 
 def room_for(queue: Queue, worker: str, now_ms: int) -> tuple[int, str]:
@@ -131,60 +139,77 @@ def room_for(queue: Queue, worker: str, now_ms: int) -> tuple[int, str]:
 
 class _Leasing:
     def __init__(self, queue: Queue, ask: Ask, records: int, now_ms: int) -> None:
-        self.given: list[Given] = []
         self.paused = ""
+        self.any_given = False
+        self.records = records
+        """So many more may be given, of so many ``bytes``."""
+        self.bytes = ask.max_bytes
         self.queue = queue
-        self._ask = ask
-        self._records = records
-        self._bytes = ask.max_bytes
         self.now_ms = now_ms
         self.changes = Changes(queue)
-        self._lots: dict[_Lot, list[tuple[int, int]]] = {}
+        self._ask = ask
+        self._lots: list[_Lot] = []
+        self._lots_again: dict[tuple[Lane, int, int, int], _Lot] = {}
         self._sources: dict[Lane, SourceValue] = {}
         self._redelivered: dict[Lane, int] = {}
 
     @property
     def is_full(self) -> bool:
         """Nothing more is to be given."""
-        return self._records <= 0 or self._bytes <= 0
+        return self.records <= 0 or self.bytes <= 0
+
+    def given(self) -> list[Given]:
+        """What was, in order."""
+        return [
+            Given(lot.lane.topic_id, lot.lane.partition, [offset for offset, _ in lot.found], lot.deliveries)
+            for lot in self._lots
+        ]
 
     def fits(self, size: int) -> bool:
-        """Whether one more record may be given."""
-        return self._records > 0 and (size <= self._bytes or not self.given)
+        """Whether one more record may be given, which then is."""
+        if self.records <= 0 or (size > self.bytes and self.any_given):
+            return False
+        self.records -= 1
+        self.bytes -= size
+        self.any_given = True
+        return True
 
-    def give(self, lot: _Lot, offset: int, key: int, size: int) -> None:
-        """One record."""
-        self._records -= 1
-        self._bytes -= size
-        self._lots.setdefault(lot, []).append((offset, key))
-        self.given.append(Given(lot.lane.place(offset), lot.deliveries))
+    def lot(self, lane: Lane, deliveries: int, excused: int, first_delivered_ms: int) -> _Lot:
+        """For records that are delivered alike."""
+        key = (lane, deliveries, excused, first_delivered_ms)
+        lot = self._lots_again.get(key)
+        if lot is None:
+            lot = self._lots_again[key] = _Lot(*key)
+            self._lots.append(lot)
+        return lot
 
     def again(self) -> None:
         """What was seen before."""
+        ready = self.queue.ready
         given: set[Place] = set()
         for place, size in self._ask.again:
-            if not self.fits(size):
-                break
             lane = self.queue.lane_of(place)
             offset = place.offset
-            if lane is None or place in given or place not in self.queue.ready or not lane.may_go(offset):
+            if lane is None or place in given or place not in ready or not lane.may_go(offset):
                 continue
+            if not self.fits(size):
+                break
             given.add(place)
             run = lane.at.get(offset)
             if run is None:
                 times, index = lane.ripe[offset]
                 self.changes.take_ripe(times, 1 << index)
-                self.give(_Lot(lane, 1, 0, self.now_ms), offset, times.key(index), size)
-                continue
-            self.changes.take(run, 1 << (offset - run.base))
-            self.give(self._lot(run), offset, run.key_at(offset), size)
+                self.lot(lane, 1, 0, self.now_ms).found.append((offset, times.key(index)))
+            else:
+                self.changes.take(run, 1 << (offset - run.base))
+                self._lot_of(run).found.append((offset, run.key_at(offset)))
 
-    def _lot(self, run: Run) -> _Lot:
+    def _lot_of(self, run: Run) -> _Lot:
         lane, value = run.lane, run.value
         if not value.deliveries:
-            return _Lot(lane, 1, 0, self.now_ms)
+            return self.lot(lane, 1, 0, self.now_ms)
         self._redelivered[lane] = self._redelivered.get(lane, 0) + 1
-        return _Lot(lane, value.deliveries + 1, value.excused, value.first_delivered_ms)
+        return self.lot(lane, value.deliveries + 1, value.excused, value.first_delivered_ms)
 
     def fresh(self, fresh: Fresh) -> None:
         """What was not seen before."""
@@ -195,7 +220,7 @@ class _Leasing:
         passing = _Passing(self, lane)
         after, passed = fresh.end, 0
         for seen in _unseen(fresh, source.next):
-            if not passing.takes(seen):
+            if not passing.takes(*seen):
                 after = seen.offset
                 break
             passed += 1
@@ -204,62 +229,61 @@ class _Leasing:
             self.changes.put(lane, passing.held, RunValue(state=State.HELD))
         if passing.delayed:
             self.changes.delay(lane, passing.delayed)
+        if passing.given:
+            self.lot(lane, 1, 0, self.now_ms).found += passing.given
         if after > source.next:
             self._sources[lane] = msgspec.structs.replace(source, next=after, taken=source.taken + passed)
 
     def pairs(self) -> list[Pair]:
         """What it comes to."""
         state = self.queue.state
-        config, changes = state.config, self.changes
-        for lot, found in self._lots.items():
-            found.sort()
-            changes.put(
-                lot.lane,
-                found,
-                RunValue(
-                    state=State.LEASED,
-                    deliveries=lot.deliveries,
-                    excused=lot.excused,
-                    lease=self._ask.lease,
-                    due_ms=self.now_ms + config.visibility_timeout_ms,
-                    visible_ms=config.visibility_timeout_ms,
-                    worker=self._ask.worker,
-                    first_delivered_ms=lot.first_delivered_ms,
-                ),
+        visible_ms = state.config.visibility_timeout_ms
+        for lot in self._lots:
+            lot.found.sort()
+            leased = RunValue(
+                state=State.LEASED,
+                deliveries=lot.deliveries,
+                excused=lot.excused,
+                lease=self._ask.lease,
+                due_ms=self.now_ms + visible_ms,
+                visible_ms=visible_ms,
+                worker=self._ask.worker,
+                first_delivered_ms=lot.first_delivered_ms,
             )
+            self.changes.put(lot.lane, lot.found, leased)
         for lane, records in self._redelivered.items():
             source = self._sources.get(lane, lane.source)
             redelivered = source.redelivered + records
             self._sources[lane] = msgspec.structs.replace(source, redelivered=redelivered)
         for lane, source in self._sources.items():
-            changes.source(lane, source)
-        if self.given and state.breaker != CLOSED:
-            changes.header(breaker.half_opened(state, self._ask.lease))
-        return changes.pairs()
+            self.changes.source(lane, source)
+        if self.any_given and state.breaker != CLOSED:
+            self.changes.header(breaker.half_opened(state, self._ask.lease))
+        return self.changes.pairs()
 
 
 class _Passing:
     """Goes through what is new in one partition."""
 
     def __init__(self, leasing: _Leasing, lane: Lane) -> None:
-        self._leasing = leasing
-        self._order = lane.order
+        self._fits = leasing.fits
+        self._now_ms = leasing.now_ms
+        self._is_free = lane.order.is_free
         self._room = leasing.queue.state.config.window - len(lane.at)
         self._room_delayed = DELAYED_MAX - leasing.queue.delayed
         self._by_key = leasing.queue.state.config.ordering == BY_KEY
-        self._lot = _Lot(lane, 1, 0, leasing.now_ms)
         self._keys: set[int] = set()
         """Of what is being given."""
+        self.given: list[tuple[int, int]] = []
         self.held: list[tuple[int, int]] = []
         self.delayed: list[Delayed] = []
         self.paused = ""
 
-    def takes(self, seen: Seen) -> bool:
+    def takes(self, offset: int, key: int, deliver_at_ms: int, size: int) -> bool:
         """It is given, or remembered; False: it is left for the next time."""
-        offset, key, deliver_at_ms, size = seen
         if not self._by_key:
             key = NO_KEY
-        if deliver_at_ms > self._leasing.now_ms:
+        if deliver_at_ms > self._now_ms:
             if len(self.delayed) == self._room_delayed:
                 self.paused = DELAYED_FULL
                 return False
@@ -268,11 +292,12 @@ class _Passing:
         if self._room <= 0:
             self.paused = WINDOW_FULL
             return False
-        if key and (key in self._keys or not self._order.is_free(key)):
+        if key and (key in self._keys or not self._is_free(key)):
             self.held.append((offset, key))
-        elif self._leasing.fits(size):
-            self._keys.add(key)
-            self._leasing.give(self._lot, offset, key, size)
+        elif self._fits(size):
+            if key:
+                self._keys.add(key)
+            self.given.append((offset, key))
         else:
             return False
         self._room -= 1

@@ -36,24 +36,34 @@ class _Kind(NamedTuple):
 def settle(queue: Queue, settlements: Sequence[Settlement], *, now_ms: int) -> Decision[list[Settled]]:
     """What came of each, in their order. Of two about one delivery the first one counts."""
     answers: list[Settled] = []
-    bits: dict[Run, int] = {}
     kinds: dict[_Kind, int] = {}
-    first: dict[tuple[int, int, int], Action] = {}
+    taken: dict[Run, int] = {}
+    lanes = queue.lanes
+    kind: _Kind | None = None
     for settlement in settlements:
-        place = settlement.place
-        lane = queue.lane_of(place)
-        run = lane.at.get(place.offset) if lane is not None else None
+        (topic_id, partition, offset), action = settlement.place, settlement.action
+        lane = lanes.get((topic_id, partition))
+        run = lane.at.get(offset) if lane is not None else None
         if run is None or run.value.lease != settlement.lease or run.value.state != State.LEASED:
             answers.append(_late(lane, run, settlement))
             continue
-        bit = 1 << (place.offset - run.base)
-        if bits.get(run, 0) & bit:
-            same = first[place] == settlement.action
+        bit = 1 << (offset - run.base)
+        before = taken.get(run, 0)
+        if before & bit:
+            same = any(
+                bits & bit and each.run is run and each.action is action for each, bits in kinds.items()
+            )
             answers.append(Settled.ALREADY if same else Settled.LATE)
             continue
-        bits[run] = bits.get(run, 0) | bit
-        first[place] = settlement.action
-        kind = _Kind(run, settlement.action, settlement.delay_ms, settlement.reason)
+        taken[run] = before | bit
+        if (
+            kind is None
+            or kind.run is not run
+            or kind.action is not action
+            or kind.delay_ms != settlement.delay_ms
+            or kind.reason != settlement.reason
+        ):
+            kind = _Kind(run, action, settlement.delay_ms, settlement.reason)
         kinds[kind] = kinds.get(kind, 0) | bit
         answers.append(Settled.DONE)
     return Decision(_Ending(queue, now_ms).all(kinds), answers)
