@@ -33,6 +33,7 @@ from node.local_acls import LocalAcls
 from node.local_cluster import LocalCluster, LocalLeadership, LocalProducers
 from node.local_groups import LocalGroups
 from node.local_nodes import LocalMoves, LocalNodes
+from node.local_queues import LocalQueues
 from node.local_quotas import LocalQuotas
 from node.local_topics import LocalTopics
 from node.local_users import LocalUsers
@@ -135,6 +136,7 @@ class LocalBroker:
             view=coordinator.topics,
             steps=coordinator.steps,
         )
+        self.queues = LocalQueues(shards=coordinator.shards, around=coordinator.queues)
         shown = MovesShown(node_id=node_id, host=host, metadata=metadata, local=replicas.local, query=query)
         sizes = Sizes(node_id=node_id, local=replicas.local, query=query, alive=alive)
         self.reshaping = Reshaping(

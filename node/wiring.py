@@ -79,6 +79,7 @@ from node.service.open_reads import OpenReads
 from node.service.partition_answers import PartitionAnswers
 from node.service.partition_requests import InsidePartitions
 from node.service.policy import AllowAll
+from node.service.queue_records import QueueRecords
 from node.service.topic_changes import ConfigChanges
 from node.settings import Settings
 from node.spare_memory import SpareMemory
@@ -244,7 +245,7 @@ def build(
     events.group_failed.follow(manager.failed)
     app = _application(settings, broker, metadata, around)
     machine.follow(app[CONTEXT].service.quotas.metadata_changed)
-    answers = _connect_inside(app[CONTEXT], host, settings, broker, query, gossip)
+    answers = _connect_inside(app[CONTEXT], host, settings, broker, query, gossip, coordinator)
     _go_by(credentials, settings.cluster.id, host, app[CONTEXT])
     administrator = AdministratorFiles(around.fs, data_dir, metadata, app[CONTEXT].service, around.wall_ms)
     recovery = RecoveryFile(around.fs, data_dir, metadata, app[CONTEXT].service)
@@ -354,6 +355,7 @@ def _connect_inside(
     broker: LocalBroker,
     query: NodeQuery,
     gossip: LeaderGossip,
+    coordinator: Coordinator,
 ) -> AnswerBudget:
     """Let this node ask others over its links, and answer them. Returns the budget of both."""
     service, limits = context.service, settings.limits
@@ -382,6 +384,7 @@ def _connect_inside(
     )
     service.inside = InsidePartitions(line)
     query.line = gossip.line = line
+    coordinator.queues.records = coordinator.queues.letters = QueueRecords(service)
     return service.answers
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from consensus.host.group_host import GroupHost
+from node.coordinator.delivery.around import QueuesAround
 from node.coordinator.lead import Around
 from node.coordinator.shards import Shards
 from node.coordinator.steps import GroupSteps
@@ -33,11 +34,16 @@ class Coordinator:
             limits=settings.limits(),
             retention_ms=int(settings.offsets_retention_s * 1_000),
         )
+        self.queues = QueuesAround(host.wall.now_ms)
         self.shards = Shards(
             host=host,
             state=state,
             around=Around(
-                steps=self.steps, catch_up=catch_up, groups_max=settings.per_shard_max, tally=self.tally
+                steps=self.steps,
+                catch_up=catch_up,
+                groups_max=settings.per_shard_max,
+                queues=self.queues,
+                tally=self.tally,
             ),
         )
         self.topics.changed.follow(self.shards.topics_changed)

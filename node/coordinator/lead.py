@@ -23,6 +23,8 @@ from floodmark.errors import FloodmarkError, ServerError, TimedOut, TooManyGroup
 
 from consensus.host.group_host import GroupHost
 from node import outcomes
+from node.coordinator.delivery.around import QueuesAround
+from node.coordinator.delivery.queue_leads import QueueLeads
 from node.coordinator.group_locks import GroupLocks
 from node.coordinator.groups.decision import Decision
 from node.coordinator.groups.group import Group
@@ -52,6 +54,7 @@ class Around:
     steps: GroupSteps
     catch_up: Callable[[float], Awaitable[None]]
     groups_max: int
+    queues: QueuesAround
     tally: CoordinatorTally
 
 
@@ -73,6 +76,7 @@ class Lead:
         self._around = around
         self._locks = GroupLocks()
         self._views: OrderedDict[str, Group] = OrderedDict()
+        self.queues = QueueLeads(self.proposals, machine, around.queues)
         machine.told = self._replay
         self.clock = MemberClock(self, around.steps, around.tally)
         self.clock.begin(machine.names(), machine.keys_of)
@@ -85,6 +89,7 @@ class Lead:
         self._machine.told = None
         self.clock.close()
         self._locks.fail(error)
+        self.queues.end(error)
         self.proposals.end(error)
 
     async def decide(

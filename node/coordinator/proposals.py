@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from functools import partial
 from typing import Final
 
@@ -79,6 +79,11 @@ class Proposals:
                 "of this was, send it later",
                 retry_after_s=outcomes.RETRY_AFTER_S,
             )
+
+    @property
+    def keys(self) -> Collection[bytes]:
+        """Those that are about to change."""
+        return self._keys.keys()
 
     def under_way(self, keys: Iterable[bytes]) -> Entry | None:
         """What is on its way and changes one of these keys."""

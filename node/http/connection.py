@@ -320,7 +320,7 @@ class Connection(RequestHandler):
             self.data_received(early)
 
     def held_back_s(self, wait_s: float) -> float:
-        """How late its client is told to wait ``wait_s``: not at all if it has waited as it was told before."""
+        """How late its client is told to wait ``wait_s``: not at all if it has waited as told before."""
         now = self._loop.time()
         late_s = random.uniform(*HELD_BACK_S) if now < self.has_room_at else 0.0
         self.has_room_at = now + late_s + wait_s

@@ -67,5 +67,7 @@ async def _hold_back(request: web.Request, refusal: TooManyRequests, context: Ht
     node's time, and nobody else would get any. Nothing that it sent is held meanwhile.
     """
     connection = request.protocol
-    if isinstance(connection, Connection) and (late_s := connection.held_back_s(refusal.retry_after_s or 0.0)):
+    if isinstance(connection, Connection) and (
+        late_s := connection.held_back_s(refusal.retry_after_s or 0.0)
+    ):
         await context.service.unless_draining(asyncio.sleep(late_s))

@@ -23,6 +23,7 @@ from consensus.host.group_host import GroupHost
 from consensus.types import NotLeader, NotStored, Proposal, Stored
 from node import outcomes
 from node.coordinator import keys
+from node.coordinator.delivery.around import QueuesAround
 from node.coordinator.groups.decision import Decision
 from node.coordinator.groups.group import Group
 from node.coordinator.groups.limits import GroupLimits
@@ -96,7 +97,13 @@ class Log:
     def lead(self, *, groups_max: int = 100) -> Lead:
         steps = GroupSteps(topics=self.topics, wall_ms=lambda: 5, limits=GroupLimits(), retention_ms=1_000)
         self.tally = CoordinatorTally()
-        around = Around(steps=steps, catch_up=self.catch_up, groups_max=groups_max, tally=self.tally)
+        around = Around(
+            steps=steps,
+            catch_up=self.catch_up,
+            groups_max=groups_max,
+            queues=QueuesAround(lambda: 5),
+            tally=self.tally,
+        )
         self.steps = steps
         return Lead(host=cast(GroupHost, self), raft_group=1, term=1, machine=self.machine, around=around)
 

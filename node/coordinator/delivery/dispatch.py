@@ -1,0 +1,290 @@
+"""Gives a queue's records to those who wait for them: first come, first served."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from floodmark.errors import FloodmarkError
+
+from node.coordinator.delivery.payloads import Payloads
+from node.coordinator.delivery.read_ahead import PartitionAhead, Payload, ReadAhead
+from node.coordinator.proposals import Entry
+from node.coordinator.queues.leasing import (
+    IN_FLIGHT_FULL,
+    Again,
+    Ask,
+    Fresh,
+    Given,
+    key_hash,
+    lease,
+    room_for,
+)
+from node.coordinator.queues.queue import Queue
+from node.coordinator.queues.requests import BY_KEY, Delivered, Place, Receive
+
+if TYPE_CHECKING:
+    from node.coordinator.delivery.queue_lead import QueueLead
+
+LOOK_S: Final = 1.0
+"""How long one who does not want to wait waits until it was looked what there is."""
+MORE_BY_KEY: Final = 100
+"""So many records more than wanted are looked at, where some may be held for their keys' sake."""
+MISSING_MAX: Final = 100
+"""Records that are read again at once."""
+
+
+class Found(NamedTuple):
+    """For one receiver. ``entry``: what is to be stored before they are told."""
+
+    records: Sequence[Delivered]
+    entry: Entry | None
+    paused: str = ""
+
+
+class _Receiver:
+    __slots__ = ("found", "paused", "request")
+
+    def __init__(self, request: Receive, found: asyncio.Future[Found]) -> None:
+        self.request = request
+        self.found = found
+        self.paused = ""
+
+
+class Dispatch:
+    """Of one ``QueueLead``."""
+
+    def __init__(self, lead: QueueLead) -> None:
+        self._lead = lead
+        self._receivers: deque[_Receiver] = deque()
+        self._ahead: ReadAhead | None = None
+        self._first = 0
+        """The partition that comes first the next time."""
+        around = lead.around
+        self.payloads = Payloads(around.records, around.memory, look=lead.look_soon, gone=lead.gone)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether somebody waits, or anything was read for those who will."""
+        return bool(self._receivers) or (self._ahead is not None and self._ahead.is_running)
+
+    def close(self, error: FloodmarkError) -> None:
+        """It is over: whoever waits is told."""
+        receivers, self._receivers = self._receivers, deque()
+        for receiver in receivers:
+            if not receiver.found.done():
+                receiver.found.set_exception(error)
+        if self._ahead is not None:
+            self._ahead.close()
+        self.payloads.close()
+
+    async def receive(self, request: Receive) -> Found:
+        """Records as soon as there are some, or nothing when the time is up. Who is cancelled meanwhile gets
+        nothing: nothing is leased for it."""
+        loop = asyncio.get_running_loop()
+        receiver = _Receiver(request, loop.create_future())
+        self._receivers.append(receiver)
+        self._need()
+        if len(self._receivers) == 1:
+            self.pump()
+        if receiver.found.done():
+            return receiver.found.result()
+        try:
+            if request.wait_s <= 0:
+                await self._looked(receiver)
+            else:
+                self._lead.look_soon()
+                await asyncio.wait((receiver.found,), timeout=request.wait_s)
+        finally:
+            if not receiver.found.done():
+                receiver.found.cancel()
+                self._receivers.remove(receiver)
+        if receiver.found.cancelled():
+            return Found((), None, receiver.paused)
+        return receiver.found.result()
+
+    async def _looked(self, receiver: _Receiver) -> None:
+        """Until it was looked once at all that may have something."""
+        ahead = self._ahead
+        assert ahead is not None, "it is needed"
+        ahead.look_again()
+        await asyncio.wait((receiver.found, ahead.caught_up()), timeout=LOOK_S, return_when="FIRST_COMPLETED")
+
+    def next_due_ms(self) -> int | None:
+        """When something may be ready for those who wait, by the wall clock."""
+        if not self._receivers:
+            return None
+        view = self._lead.view
+        due = view.next_due_ms()
+        until = view.state.breaker_until_ms
+        return until if until and (due is None or until < due) else due
+
+    def pump(self) -> None:
+        """Give what there is to those who wait."""
+        receivers, view = self._receivers, self._lead.view
+        if not receivers:
+            return
+        if self._ahead is not None:
+            self._follow(self._ahead)
+        now_ms = self._lead.around.wall_ms()
+        full: list[_Receiver] = []
+        while receivers:
+            receiver = receivers[0]
+            if not receiver.found.done():
+                room, receiver.paused = room_for(view, receiver.request.worker, now_ms)
+                if not room:
+                    if receiver.paused != IN_FLIGHT_FULL or view.in_flight >= view.state.config.max_in_flight:
+                        break
+                    full.append(receivers.popleft())  # It has enough: the others may not.
+                    continue
+                try:
+                    if not self._give(receiver, room, now_ms):
+                        break
+                except FloodmarkError as error:
+                    receiver.found.set_exception(error)
+            receivers.popleft()
+        receivers.extendleft(reversed(full))
+
+    def _give(self, receiver: _Receiver, room: int, now_ms: int) -> bool:
+        """Whether it got something."""
+        lead, request = self._lead, receiver.request
+        limit = min(request.max_records, room)
+        while True:
+            again = self._again(limit, now_ms)
+            fresh = self._fresh(limit - len(again))
+            if not again and not fresh:
+                return False
+            ask = Ask(request.worker, lead.around.number(), limit, request.max_bytes, again, fresh)
+            decision = lease(lead.view, ask, now_ms=now_ms)
+            leased = decision.answer
+            receiver.paused = leased.paused
+            if not decision.pairs:
+                return False
+            entry = lead.put(decision)
+            payloads = self._taken(leased.given, fresh, now_ms)
+            if leased.given:
+                records = [
+                    _delivered(place, payloads[place], ask.lease, given.deliveries, leased.visible_ms)
+                    for given in leased.given
+                    for place in _places(given)
+                ]
+                receiver.found.set_result(Found(records, entry, ""))
+                return True
+
+    def _again(self, limit: int, now_ms: int) -> list[Again]:
+        """What is ready and was seen before; what is not here is read."""
+        again: list[Again] = []
+        missing: list[Place] = []
+        payloads = self.payloads
+        for place in self._lead.view.ready_now(now_ms, max(limit, MISSING_MAX), payloads.failing):
+            payload = payloads.get(place)
+            if payload is None:
+                missing.append(place)
+            elif len(again) < limit:
+                again.append(Again(place, payload.record.size))
+        if missing:
+            payloads.want(missing)
+        return again
+
+    def _fresh(self, limit: int) -> list[Fresh]:
+        """What was read and not seen before, of one partition after the other."""
+        ahead = self._ahead
+        if ahead is None or limit <= 0:
+            return []
+        more = MORE_BY_KEY if self._lead.view.state.config.ordering == BY_KEY else 0
+        found: list[Fresh] = []
+        count = len(ahead.partitions)
+        for step in range(count):
+            partition = ahead.partitions[(self._first + step) % count]
+            if len(partition) or partition.first < partition.next:
+                fresh = partition.fresh(limit + more)
+                found.append(fresh)
+                limit -= len(fresh.records)
+                if limit <= 0:
+                    break
+        self._first += 1
+        return found
+
+    def _taken(
+        self, given: Sequence[Given], fresh: Sequence[Fresh], now_ms: int
+    ) -> dict[Place, Payload | None]:
+        """The payloads of what was leased; those that were held are kept for later."""
+        ahead, view, kept = self._ahead, self._lead.view, self.payloads
+        found = {place: kept.pop(place) for each in given for place in _places(each)}
+        topic_id = view.state.config.topic_id
+        for each in fresh:
+            assert ahead is not None, "it was read"
+            partition = ahead.partitions[each.partition]
+            for seen, payload in ahead.take(partition, view.next_of(each.partition)):
+                place = Place(topic_id, each.partition, seen.offset)
+                if place in found:
+                    found[place] = payload
+                elif seen.deliver_at_ms <= now_ms:
+                    kept.keep(place, payload)
+        return found
+
+    def _need(self) -> None:
+        """Have the topic read ahead."""
+        lead = self._lead
+        config = lead.view.state.config
+        ahead = self._ahead
+        if ahead is None:
+            ahead = self._ahead = ReadAhead(
+                lead.around.records,
+                lead.around.memory,
+                config.topic_id,
+                look=lead.look_soon,
+                wants=self._wants,
+                key_of=key_hash if config.ordering == BY_KEY else None,
+            )
+        count = lead.around.records.partitions(config.topic_id)
+        if count > len(ahead.partitions):
+            ahead.set_partitions([lead.view.next_of(number) for number in range(count)])
+        ahead.need()
+
+    def _follow(self, ahead: ReadAhead) -> None:
+        """Other steps may have passed records too."""
+        for partition in ahead.partitions:
+            next_ = self._lead.view.next_of(partition.number)
+            if partition.first < next_:
+                ahead.take(partition, next_)
+            elif partition.first > next_:
+                ahead.go_back(partition, next_)
+            if partition.is_gone:
+                self._lead.passed(partition.number, partition.start)
+
+    def _wants(self, partition: PartitionAhead) -> bool:
+        """Whether there is room for more of it in the window."""
+        return not window_is_full(self._lead.view, partition.number)
+
+
+def window_is_full(view: Queue, partition: int) -> bool:
+    """Whether as many records of a partition are unsettled as are looked at."""
+    config = view.state.config
+    lane = view.lanes.get((config.topic_id, partition))
+    return lane is not None and len(lane.at) >= config.window
+
+
+def _places(given: Given) -> list[Place]:
+    topic_id, partition = given.topic_id, given.partition
+    return [Place(topic_id, partition, offset) for offset in given.offsets]
+
+
+def _delivered(
+    place: Place, payload: Payload | None, lease_number: int, deliveries: int, visible_ms: int
+) -> Delivered:
+    assert payload is not None, "only what was read is leased"
+    record, appended = payload
+    return Delivered(
+        place=place,
+        lease=lease_number,
+        deliveries=deliveries,
+        timestamp_ms=appended if record.timestamp is None else record.timestamp,
+        key=record.key,
+        value=record.value,
+        value_is_json=record.is_json,
+        headers=record.headers.pairs if record.pairs else (),
+        visible_ms=visible_ms,
+    )

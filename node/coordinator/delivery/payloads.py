@@ -1,0 +1,162 @@
+"""Records that a queue has passed and is to deliver now, or again: those that were held are kept for a while,
+all others are read once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Final
+
+import structlog
+from floodmark.errors import FloodmarkError, OffsetBelowStart, StorageUnavailable, Unavailable, UnknownTopic
+
+from node.coordinator.delivery.memory import Memory, Share
+from node.coordinator.delivery.ports import RecordSource
+from node.coordinator.delivery.read_ahead import OVERHEAD, Payload
+from node.coordinator.keys import TopicPartition
+from node.coordinator.queues.requests import Place
+
+BYTES_MAX: Final = 2 << 20
+"""Of one queue: the oldest ones are forgotten, and read again when they are needed."""
+CHUNK_BYTES: Final = 64 << 10
+AGAIN_S: Final = 0.2
+FAILING_S: Final = 2.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Payloads:
+    """Of one queue. ``look``: called when more are there. ``gone``: called for records that are not in their
+    topic any more, which retention or compaction has removed.
+    """
+
+    def __init__(
+        self,
+        source: RecordSource,
+        memory: Memory,
+        *,
+        look: Callable[[], None],
+        gone: Callable[[Sequence[Place]], None],
+    ) -> None:
+        self._source = source
+        self._share = Share(memory, BYTES_MAX)
+        self._look = look
+        self._gone = gone
+        self._kept: OrderedDict[Place, Payload] = OrderedDict()
+        self._wanted: dict[TopicPartition, dict[int, None]] = {}
+        self._tasks: dict[TopicPartition, asyncio.Task[None]] = {}
+        self.failing: set[Place] = set()
+        """Those that could not be read a moment ago, as they are damaged: the others go before."""
+
+    def keep(self, place: Place, payload: Payload) -> None:
+        """It may be delivered soon."""
+        before = self._kept.pop(place, None)
+        if before is not None:
+            self._share.take(-_size(before))
+        self._kept[place] = payload
+        self._share.take(_size(payload))
+        while self._share.held > self._share.limit and len(self._kept) > 1:
+            _, oldest = self._kept.popitem(last=False)
+            self._share.take(-_size(oldest))
+
+    def get(self, place: Place) -> Payload | None:
+        """If it is there."""
+        return self._kept.get(place)
+
+    def pop(self, place: Place) -> Payload | None:
+        """It is delivered."""
+        payload = self._kept.pop(place, None)
+        if payload is not None:
+            self._share.take(-_size(payload))
+        return payload
+
+    def want(self, places: Iterable[Place]) -> None:
+        """Read them: ``look`` is called as they come."""
+        for place in places:
+            at = (place.topic_id, place.partition)
+            self._wanted.setdefault(at, {})[place.offset] = None
+            if at not in self._tasks:
+                task = asyncio.get_running_loop().create_task(self._read(at))
+                self._tasks[at] = task
+                task.add_done_callback(partial(self._ended, at))
+
+    async def read(self, place: Place) -> Payload | None:
+        """One record, if it is still there. Raises what reading raises."""
+        kept = self._kept.get(place)
+        if kept is not None:
+            return kept
+        found = await self._chunk((place.topic_id, place.partition), [place.offset])
+        return found.get(place.offset)
+
+    def close(self) -> None:
+        """Read nothing more, and hold nothing."""
+        for task in self._tasks.values():
+            task.cancel()
+        self._kept.clear()
+        self._share.free()
+
+    async def _read(self, at: TopicPartition) -> None:
+        await asyncio.sleep(0)  # All that one look wants is there then.
+        while wanted := self._wanted.get(at):
+            offsets = sorted(wanted)
+            try:
+                found = await self._chunk(at, offsets)
+            except UnknownTopic:
+                found = dict.fromkeys(offsets)
+            except FloodmarkError as error:
+                _log.info("queue_cannot_read", topic_id=at[0], partition=at[1], reason=error.detail)
+                if isinstance(error, Unavailable) and not isinstance(error, StorageUnavailable):
+                    await asyncio.sleep(AGAIN_S)
+                    continue
+                # It alone may be damaged: the others go on, and it is asked for again.
+                del wanted[offsets[0]]
+                place = Place(*at, offsets[0])
+                self.failing.add(place)
+                asyncio.get_running_loop().call_later(FAILING_S, self._try_again, place)
+                continue
+            gone = []
+            for offset, payload in found.items():
+                wanted.pop(offset, None)
+                place = Place(*at, offset)
+                if payload is None:
+                    gone.append(place)
+                else:
+                    self.keep(place, payload)
+            if gone:
+                self._gone(gone)
+            self._look()
+
+    async def _chunk(self, at: TopicPartition, offsets: Sequence[int]) -> dict[int, Payload | None]:
+        """Some of these (in order), the first one always: None where it is gone."""
+        topic_id, partition = at
+        first = offsets[0]
+        try:
+            chunk = await self._source.read(topic_id, partition, first, max_bytes=CHUNK_BYTES)
+        except OffsetBelowStart as error:
+            start = int(error.fields.get("log_start_offset", first + 1))
+            return {offset: None for offset in offsets if offset < max(start, first + 1)}
+        found: dict[int, Payload | None] = {offset: None for offset in offsets if offset < chunk.next_offset}
+        for piece in chunk.pieces:
+            begin = bisect_left(offsets, piece.first_offset)
+            for offset in offsets[begin : bisect_left(offsets, piece.next_offset)]:
+                record = piece.records[offset - piece.first_offset]
+                if record is not None:
+                    found[offset] = Payload(record, piece.append_time)
+        return found
+
+    def _try_again(self, place: Place) -> None:
+        self.failing.discard(place)
+        self._look()
+
+    def _ended(self, at: TopicPartition, task: asyncio.Task[None]) -> None:
+        del self._tasks[at]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("task_failed", exc_info=error)
+
+
+def _size(payload: Payload) -> int:
+    return payload.record.size + OVERHEAD

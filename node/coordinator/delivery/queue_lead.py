@@ -1,0 +1,231 @@
+"""One queue while this node leads its shard: what is decided, in which order, and when it is answered.
+
+What a step decides is applied to the view at once, before it is stored, and the next step sees it. Answers
+wait until everything that they were decided on is stored; when something was not, this is over, and another
+one begins from the state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import structlog
+from floodmark.errors import FloodmarkError, UnknownQueue
+
+from node import outcomes
+from node.coordinator.delivery.around import QueuesAround
+from node.coordinator.delivery.dead_letters import DeadLetters
+from node.coordinator.delivery.dispatch import Dispatch
+from node.coordinator.delivery.dying_records import DyingRecords
+from node.coordinator.groups.decision import Decision
+from node.coordinator.proposals import Entry, Proposals, until
+from node.coordinator.queues import settling
+from node.coordinator.queues.queue import Queue
+from node.coordinator.queues.requests import Place, Receive, Received, Settled, Settlement
+from node.coordinator.queues.values import State
+
+if TYPE_CHECKING:
+    from node.coordinator.delivery.queue_leads import QueueLeads
+
+HELD_UP_S: Final = 1.0
+"""A timer that is this late says that the process did not run: settlements may wait to be read."""
+
+R = TypeVar("R")
+Step = Callable[[Queue], Decision[R]]
+"""Judges a queue. Raises classes of ``floodmark.errors`` to refuse."""
+
+_log = structlog.get_logger(__name__)
+
+
+class QueueLead:
+    """``all_``: those of the shard, which are told what was proposed and what came of it."""
+
+    def __init__(self, view: Queue, proposals: Proposals, around: QueuesAround, all_: QueueLeads) -> None:
+        self.name = view.name
+        self.view = view
+        self.around = around
+        self._proposals = proposals
+        self._all = all_
+        self._last: Entry | None = None
+        """The last one that was proposed."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._looks = False
+        self._failure: FloodmarkError | None = None
+        self.ends: dict[int, int] = {}
+        """The high watermarks of the topic's partitions, as they were last seen."""
+        self.oldest_ms: int | None = None
+        self.dispatch = Dispatch(self)
+        self._dying = DyingRecords(self)
+        self.letters = DeadLetters(self._dying, around.letters)
+        self.look_soon()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is lost by forgetting it: it is made again from the state."""
+        view = self.view
+        return not (
+            self.dispatch.is_used
+            or view.in_flight
+            or view.counts[State.DYING]
+            or (self._last is not None and not self._last.done.done())
+        )
+
+    def close(self, error: FloodmarkError) -> None:
+        """It is over: whoever waits is told."""
+        self._failure = error
+        if self._timer is not None:
+            self._timer.cancel()
+        self.dispatch.close(error)
+        self.letters.close()
+
+    # Deciding.
+
+    def check(self) -> None:
+        """Raises why this is over, once it is."""
+        if self._failure is not None:
+            raise self._failure
+
+    def put(self, decision: Decision[R]) -> Entry | None:
+        """Have it stored, and go on from it at once. Returns what the answer has to wait for; None: nothing.
+
+        Raises ``TooManyRequests``; then nothing was decided.
+        """
+        if not decision.pairs:
+            last = self._last
+            return None if last is None or last.done.done() else last
+        entry = self._proposals.add(decision.pairs)
+        self.view.replay(decision.pairs, clock_s=asyncio.get_running_loop().time())
+        self._all.proposed()
+        entry.done.add_done_callback(self._stored)
+        self._last = entry
+        self.look_soon()
+        return entry
+
+    async def decide(self, step: Step[R], *, deadline: float, is_sure: bool = False) -> R:
+        """The answer of ``step``, once what it decided is stored. ``deadline``: of the event loop's clock.
+
+        A refusal is given only while this node surely leads, and so is an answer that stores nothing, unless
+        it ``is_sure``. Raises what the step raises; ``Unavailable`` where nothing was stored;
+        ``OutcomeUnknown``; ``TooManyRequests``.
+        """
+        self.check()
+        try:
+            decision = step(self.view)
+        except FloodmarkError:
+            await self.confirm(deadline)
+            decision = step(self.view)
+        entry = self.put(decision)
+        await self.stored(entry, deadline)
+        if not decision.pairs and not is_sure:
+            await self._proposals.confirm(deadline)
+        return decision.answer
+
+    async def confirm(self, deadline: float) -> None:
+        """All that was decided so far is stored, and this node led after the call."""
+        await self.stored(self._last, deadline)
+        await self._proposals.confirm(deadline)
+        self.check()
+
+    async def stored(self, entry: Entry | None, deadline: float) -> None:
+        """Wait until it is stored. Raises what it failed with, ``OutcomeUnknown`` at the deadline."""
+        if entry is not None and not entry.done.done():
+            async with until(deadline, lambda: outcomes.unknown("it was not stored in time")):
+                await asyncio.shield(entry.done)
+        elif entry is not None:
+            entry.done.result()
+
+    async def settle(self, settlements: Sequence[Settlement], *, deadline: float) -> Sequence[Settled]:
+        """See ``QueueAdmin``."""
+        self.check()
+        self.check_exists()
+        decision = settling.settle(self.view, settlements, now_ms=self.around.wall_ms())
+        await self.stored(self.put(decision), deadline)
+        if any(answer is not Settled.DONE for answer in decision.answer):
+            await self._proposals.confirm(deadline)
+        return decision.answer
+
+    async def receive(self, request: Receive, *, deadline: float) -> Received:
+        """See ``QueueAdmin``; ``deadline``: by which what was decided is stored, ``wait_s`` included."""
+        self.check()
+        self.check_exists()
+        settled: Sequence[Settled] = ()
+        entry: Entry | None = None
+        if request.settle:
+            decision = settling.settle(self.view, request.settle, now_ms=self.around.wall_ms())
+            settled, entry = decision.answer, self.put(decision)
+        try:
+            found = await self.dispatch.receive(request)
+        finally:
+            # Also for a caller who leaves meanwhile: what it settled is settled.
+            self.look_soon()
+        await self.stored(found.entry or entry, deadline)
+        if any(answer is not Settled.DONE for answer in settled):
+            await self._proposals.confirm(deadline)
+        return Received(records=found.records, settled=settled, paused=found.paused)
+
+    def passed(self, partition: int, start: int) -> None:
+        """Retention has removed all records of a partition before ``start``."""
+
+    def gone(self, places: Sequence[Place]) -> None:
+        """These records are not in their topic any more."""
+
+    def check_exists(self) -> None:
+        """Raises ``UnknownQueue``."""
+        if not self.view:
+            raise UnknownQueue(f"there is no queue {self.name}", queue=self.name)
+
+    def _stored(self, done: asyncio.Future[None]) -> None:
+        error = done.exception()
+        assert error is None or isinstance(error, FloodmarkError), "as proposals end"
+        self._all.settled(error)
+
+    # Time.
+
+    def look_soon(self) -> None:
+        """Something may be ready, due or dying: look in the next turn of the event loop."""
+        if not self._looks and self._failure is None:
+            self._looks = True
+            asyncio.get_running_loop().call_soon(self._look)
+
+    def _look(self) -> None:
+        self._looks = False
+        if self._failure is not None or not self.view:
+            return
+        self.dispatch.pump()
+        if self.view.counts[State.DYING]:
+            self.letters.look(self._dying.sources())
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        """Have it go off when a lease ends, or when something is ready that somebody waits for."""
+        loop = asyncio.get_running_loop()
+        at = self.view.visibility.next()
+        due_ms = self.dispatch.next_due_ms()
+        if due_ms is not None:
+            due = loop.time() + max(0, due_ms - self.around.wall_ms()) / 1_000
+            at = due if at is None else min(at, due)
+        if self._timer is not None:
+            if at is not None and self._timer.when() <= at:
+                return
+            self._timer.cancel()
+        self._timer = None if at is None else loop.call_at(at, self._timed, at)
+
+    def _timed(self, at: float) -> None:
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if now - at > HELD_UP_S:
+            self.view.visibility.postpone(now + HELD_UP_S)
+        try:
+            while True:
+                ended = settling.end(self.view, clock_s=now, now_ms=self.around.wall_ms())
+                if not ended.answer:
+                    break
+                self.put(ended)
+        except FloodmarkError as error:  # Too much waits to be stored.
+            _log.info("leases_not_ended", queue=self.name, reason=error.detail)
+            self._timer = loop.call_later(HELD_UP_S, self._timed, now + HELD_UP_S)
+            return
+        self.look_soon()

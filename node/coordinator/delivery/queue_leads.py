@@ -1,0 +1,153 @@
+"""All queues of one shard while this node leads it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+from floodmark.errors import FloodmarkError, ServerError, TooManyQueues, TooNew, Unavailable
+
+from node import outcomes
+from node.coordinator import keys
+from node.coordinator.delivery.around import QueuesAround
+from node.coordinator.delivery.queue_lead import QueueLead
+from node.coordinator.keys import Kind
+from node.coordinator.machine import CoordinatorMachine
+from node.coordinator.proposals import Proposals
+from node.coordinator.queues.queue import Queue
+
+QUEUES_MAX: Final = 2_000
+"""Of one shard."""
+KEPT_MAX: Final = 256
+"""Queues that are kept decoded though nothing happens to them; any other one is read again from the state."""
+AT_ONCE: Final = 32
+"""Queues looked at in one turn of the event loop."""
+
+_log = structlog.get_logger(__name__)
+
+
+class QueueLeads:
+    """Ends with its term."""
+
+    def __init__(self, proposals: Proposals, machine: CoordinatorMachine, around: QueuesAround) -> None:
+        self._proposals = proposals
+        self._machine = machine
+        self._around = around
+        self._leads: dict[str, QueueLead] = {}
+        """The one that was asked for last is the last one."""
+        self._failure: FloodmarkError | None = None
+        self._under_way = 0
+        self._anew = False
+        """Something was not stored: wait until it is known what was, then begin from that."""
+        self._task = asyncio.get_running_loop().create_task(self._begin())
+
+    def end(self, error: FloodmarkError) -> None:
+        """The leadership is over: whoever waits is told at once."""
+        self._failure = error
+        self._task.cancel()
+        self._close(error)
+
+    def of(self, name: str) -> QueueLead:
+        """The queue of this name, or what makes it. Raises ``Unavailable``."""
+        if self._failure is not None:
+            raise self._failure
+        if self._anew:
+            raise _again()
+        lead = self._leads.pop(name, None)
+        if lead is None:
+            lead = self._made(name)
+        self._leads[name] = lead
+        return lead
+
+    async def confirm(self, deadline: float) -> None:
+        """This node led after the call, and all that was stored before is in ``names``."""
+        await self._proposals.confirm(deadline)
+
+    def here(self) -> list[QueueLead]:
+        """Those that are decoded."""
+        return list(self._leads.values())
+
+    def names(self) -> list[str]:
+        """All queues of the shard that are stored, in no order."""
+        return self._machine.queue_names()
+
+    def stored_keys(self, name: str) -> set[bytes]:
+        """Those of a queue that are stored, and those that are about to be."""
+        coming = (key for key in self._proposals.keys if keys.kind_of(key) >= keys.QUEUES_FROM)
+        return {*self._machine.queue_keys(name), *(key for key in coming if keys.queue_of(key) == name)}
+
+    def check_room(self) -> None:
+        """Raises ``TooManyQueues`` where another one would be one too many."""
+        if self._machine.queues >= QUEUES_MAX:
+            raise TooManyQueues(
+                f"the shard of the coordinator that would keep the queue has {QUEUES_MAX} and takes no more: "
+                "delete queues that are not used",
+                limit=QUEUES_MAX,
+            )
+
+    def forget(self, name: str, error: FloodmarkError) -> None:
+        """It was deleted: whoever waits for its records is told."""
+        lead = self._leads.pop(name, None)
+        if lead is not None:
+            lead.close(error)
+
+    def proposed(self) -> None:
+        """A queue has proposed something."""
+        self._under_way += 1
+
+    def settled(self, error: FloodmarkError | None) -> None:
+        """It is stored, or is not. Then every view that was made with it is void, and so may be those of
+        other queues, of which something is in the same frame or in a later one."""
+        self._under_way -= 1
+        if error is not None and not self._anew and self._failure is None:
+            _log.info("queues_begin_anew", reason=error.detail)
+            self._anew = True
+            self._close(_again())
+        if self._anew and not self._under_way and self._failure is None:
+            self._anew = False
+            self._task.cancel()
+            self._task = asyncio.get_running_loop().create_task(self._begin())
+
+    def _close(self, error: FloodmarkError) -> None:
+        leads, self._leads = self._leads, {}
+        for lead in leads.values():
+            lead.close(error)
+
+    def _made(self, name: str) -> QueueLead:
+        machine, clock_s = self._machine, asyncio.get_running_loop().time()
+        try:
+            view = Queue.of(name, machine.get, machine.queue_keys(name), clock_s=clock_s)
+        except (ValueError, TooNew) as error:
+            raise ServerError(f"what is stored of queue {name} cannot be read: {error}") from error
+        if len(self._leads) >= KEPT_MAX:
+            self._forget_idle()
+        return QueueLead(view, self._proposals, self._around, self)
+
+    def _forget_idle(self) -> None:
+        for name, lead in list(self._leads.items()):
+            if lead.is_idle:
+                lead.close(_again())
+                del self._leads[name]
+                if len(self._leads) < KEPT_MAX // 2:
+                    return
+
+    async def _begin(self) -> None:
+        """Queues with deliveries under way have timers from now on, and what is dying is sent."""
+        for number, name in enumerate(self._machine.queue_names()):
+            if name not in self._leads and any(
+                keys.kind_of(key) == Kind.RUN for key in self._machine.queue_keys(name)
+            ):
+                try:
+                    self.of(name)
+                except FloodmarkError as error:
+                    _log.error("queue_unreadable", queue=name, reason=error.detail)
+            if number % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
+
+
+def _again() -> Unavailable:
+    return Unavailable(
+        "the leader of the queue begins anew from what is stored; nothing was done",
+        retry_after_s=outcomes.RETRY_AFTER_S,
+    )

@@ -1,0 +1,136 @@
+"""Queues on whole nodes, at the leaders of their shards: what is received is settled, or comes again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from floodmark.errors import OutcomeUnknown, Unavailable, UnknownQueue
+from floodmark.format.batch import encode_with_header
+from floodmark.format.record import Record
+
+from node.broker import Acks
+from node.broker.queues import (
+    Action,
+    Delivered,
+    QueueAdmin,
+    QueueConfig,
+    Receive,
+    Received,
+    Settled,
+    Settlement,
+)
+from node.metadata.domains.coordinator import SHARDS, shard_of
+from node.metadata.state import COORDINATOR_TOPIC
+from tests.support.nodes import NodeCluster, TestNode
+
+R = TypeVar("R")
+QUEUE = "jobs"
+
+
+class Workers:
+    """Who works on one queue of the topic "orders"."""
+
+    def __init__(self, cluster: NodeCluster, queue: str = QUEUE) -> None:
+        self.cluster = cluster
+        self.queue = queue
+
+    async def leader(self) -> TestNode:
+        return await self.cluster.leader(COORDINATOR_TOPIC, shard_of(self.queue, SHARDS))
+
+    async def ask(self, request: Callable[[QueueAdmin], Awaitable[R]]) -> R:
+        """Of whoever leads; again where nothing was done, or where that does no harm."""
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    return await request((await self.leader()).broker.queues)
+                except (Unavailable, OutcomeUnknown):
+                    await asyncio.sleep(0.01)
+
+    async def put(self, topic: str = "orders", *, partitions: int = 1, **config: object) -> None:
+        cluster = self.cluster
+        await cluster.create(topic, partitions=partitions, replicas=3)
+        await make_coordinator(cluster)
+        topic_id = cluster.up[0].broker.topic(topic).topic_id
+        wanted = QueueConfig(topic=topic, topic_id=topic_id, **config)  # type: ignore[arg-type]
+        await self.ask(lambda at: at.put(self.queue, wanted, timeout_s=10))
+
+    async def receive(
+        self, count: int = 1, *, worker: str = "w", wait_s: float = 10.0
+    ) -> Sequence[Delivered]:
+        return (await self.received(count, worker=worker, wait_s=wait_s)).records
+
+    async def received(self, count: int = 1, *, worker: str = "w", wait_s: float = 10.0) -> Received:
+        request = Receive(worker=worker, max_records=count, wait_s=wait_s)
+        return await self.ask(lambda at: at.receive(self.queue, request, timeout_s=10))
+
+    async def settle(self, records: Sequence[Delivered], action: Action, **more: object) -> Sequence[Settled]:
+        said = [settlement(record, action, **more) for record in records]
+        return await self.ask(lambda at: at.settle(self.queue, said, timeout_s=10))
+
+    async def ack(self, records: Sequence[Delivered]) -> Sequence[Settled]:
+        return await self.settle(records, Action.ACK)
+
+
+def settlement(record: Delivered, action: Action, **more: object) -> Settlement:
+    return Settlement(place=record.place, lease=record.lease, action=action, **more)  # type: ignore[arg-type]
+
+
+async def make_coordinator(cluster: NodeCluster) -> None:
+    leader = await cluster.up[0].broker.metadata.wait_leader(timeout_s=10)
+    await cluster[leader].broker.groups.make_coordinator(timeout_s=10)
+    for node in cluster.up:
+        await node.broker.catch_up(timeout_s=10)
+
+
+async def produce(
+    cluster: NodeCluster,
+    values: Sequence[bytes],
+    *,
+    partition: int = 0,
+    topic: str = "orders",
+    keys: Sequence[bytes | None] = (),
+) -> None:
+    at = await cluster.on_leader(topic, partition)
+    records = [
+        Record(None, key, value) for key, value in zip(keys or [None] * len(values), values, strict=True)
+    ]
+    batch, header = encode_with_header(records, format=2)
+    await at.produce(batch, header, acks=Acks.QUORUM, timeout_s=10)
+
+
+def values(records: Sequence[Delivered]) -> list[bytes | None]:
+    return [record.value for record in records]
+
+
+async def test_what_is_acknowledged_does_not_come_again_and_the_rest_does(tmp_path: Path) -> None:
+    """Also after the leader of the queue's shard has gone; a receiver that waits gets what is produced."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        workers = Workers(cluster)
+        await workers.put(partitions=2, visibility_timeout_ms=1_000, backoff_ms=(0,))
+        with pytest.raises(UnknownQueue):
+            await Workers(cluster, "others").receive()
+        waiting = asyncio.create_task(workers.receive(10))
+        await produce(cluster, [b"a", b"b", b"c"])
+        first = await waiting
+        assert values(first) == [b"a", b"b", b"c"]
+        assert {record.deliveries for record in first} == {1}
+        assert not await workers.receive(10, wait_s=0), "they are in hand"
+        assert await workers.ack(first[:2]) == [Settled.DONE] * 2
+        assert await workers.ack(first[:2]) == [Settled.ALREADY] * 2
+
+        await produce(cluster, [b"d"], partition=1)
+        assert values(await workers.receive(10)) == [b"d"]
+        await (await workers.leader()).stop()
+        again = list(await workers.receive(2))
+        while len(again) < 2:
+            again += await workers.receive(2)
+        assert sorted(record.value or b"" for record in again) == [b"c", b"d"]
+        assert {record.deliveries for record in again} == {2}
+        assert await workers.ack(first) == [Settled.ALREADY, Settled.ALREADY, Settled.LATE]
+        assert await workers.ack(again) == [Settled.DONE] * 2
+        info = await workers.ask(lambda at: at.describe(QUEUE, timeout_s=10))
+        assert (info.depth, info.in_flight, info.waiting, info.settled) == (0, 0, 0, 4)
