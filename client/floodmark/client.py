@@ -345,6 +345,7 @@ class Client:
         batch_bytes: int = 1 << 20,
         compression: Compression = "none",
         timeout_s: float | None = None,
+        position_every_s: float = 5.0,
     ) -> Processor:
         """Make records of topic ``source`` into records of topic ``target``, exactly once whatever crashes:
         ``await client.process("orders", "totals", group="totals", step=total)``.
@@ -361,6 +362,7 @@ class Client:
             batch_bytes=batch_bytes,
             compression=compression,
             timeout_s=timeout_s,
+            position_every_s=position_every_s,
         )
         within_s = self._timeout_s if timeout_s is None else timeout_s
 

@@ -99,6 +99,7 @@ class OfProcess(Within, total=False):
     follow: bool
     batch_bytes: int
     compression: Compression
+    position_every_s: float
 
 
 class OfConsume(Within, total=False):

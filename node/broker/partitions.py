@@ -145,7 +145,7 @@ class Partition(Protocol):
     async def positions(self, group: str, *, timeout_s: float) -> list[SourcePosition]:
         """A group's, in order, with leadership confirmed by a majority after the call began.
 
-        Like the next two, only where ``leads_here``; they raise ``Unavailable`` and ``FeatureLevelNeeded``.
+        Like the next three, only where ``leads_here``; they raise ``Unavailable`` and ``FeatureLevelNeeded``.
         """
 
     async def begin_epoch(self, source: Source, producer: bytes, *, timeout_s: float) -> SourcePosition:
@@ -154,6 +154,16 @@ class Partition(Protocol):
 
         What is told stays so until somebody in this epoch stores a position. Raises ``TooManyPositions``, and
         ``OutcomeUnknown``, after which it is asked again.
+        """
+
+    async def move_position(
+        self, position: Position, epoch: int, producer: bytes, *, timeout_s: float
+    ) -> None:
+        """Move a source's position without records: ``producer`` (the key of who goes on in this epoch) has
+        made nothing of what is before it. To ask again does no harm.
+
+        Raises as ``produce`` does for a position: ``ProducerFenced``, ``PositionConflict`` where it is before
+        what is kept, ``TooManyPositions``; ``OutcomeUnknown``.
         """
 
     async def remove_positions(self, group: str, *, timeout_s: float) -> None:

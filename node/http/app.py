@@ -87,6 +87,7 @@ def _routes(context: HttpContext) -> list[web.RouteDef]:
         web.get(f"{partition}/tail", fetch.tail),
         web.get(f"{partition}/positions/{{group}}", positions.get),
         web.post(f"{partition}/positions/{{group}}", positions.post),
+        web.put(f"{partition}/positions/{{group}}", positions.put),
         web.delete(f"{partition}/positions/{{group}}", positions.delete),
         web.get(topic, topics.get),
         web.put(topic, topics.put),

@@ -355,6 +355,12 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                     body=bodies.source_body(),
                     result=BegunEpoch,
                 ),
+                "put": operation(
+                    "Move the position of a source without records",
+                    [topic, partition, group, timeout, *pinned],
+                    body=bodies.moved_body(),
+                    result=BegunEpoch,
+                ),
                 "delete": operation(
                     "Forget how far a group has got",
                     [topic, partition, group, timeout, *pinned],

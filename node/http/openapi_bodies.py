@@ -160,13 +160,27 @@ def level_body() -> dict[str, Any]:
     return {"required": True, "content": {str(Media.JSON): {"schema": schema}}}
 
 
+_SOURCE_MEMBERS: Final = {
+    "topic_id": {"type": "integer", "minimum": 1, "maximum": (1 << 62) - 1},
+    "partition": {"type": "integer", "minimum": 0, "maximum": (1 << 31) - 1},
+}
+
+
 def source_body() -> dict[str, Any]:
     """The partition that a group processes."""
-    topic_id = {"type": "integer", "minimum": 1, "maximum": (1 << 62) - 1}
-    partition = {"type": "integer", "minimum": 0, "maximum": (1 << 31) - 1}
     producer = {"type": ["string", "null"], "description": "The Producer-Id that goes on"}
-    members = {"topic_id": topic_id, "partition": partition, "producer": producer}
-    return _json(members, required=["topic_id", "partition"])
+    return _json({**_SOURCE_MEMBERS, "producer": producer}, required=["topic_id", "partition"])
+
+
+def moved_body() -> dict[str, Any]:
+    """Where a source was read to."""
+    members = {
+        **_SOURCE_MEMBERS,
+        "next_offset": {"type": "integer", "minimum": 0, "maximum": (1 << 62) - 1},
+        "producer": {"type": "string", "description": "The Producer-Id that goes on"},
+        "producer_epoch": {"type": "integer", "minimum": 0, "maximum": (1 << 32) - 1},
+    }
+    return _json(members, required=list(members))
 
 
 def replacement_body() -> dict[str, Any]:

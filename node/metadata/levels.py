@@ -67,6 +67,9 @@ GROUPS: Final = 5
 QUEUES: Final = 6
 """The level from which on there are queues, rules of access to them, and records that they deliver later."""
 
+MOVED_POSITIONS: Final = 6
+"""The level from which on positions of groups in partitions move without records."""
+
 
 def below_level(level: int, needed: int) -> FloodmarkError | None:
     """Why a cluster at ``level`` refuses a command that needs ``needed``; None where it takes it."""

@@ -24,7 +24,7 @@ from node.partition.newcomers import Newcomers, ProducerLimits, ProducersHere
 from node.partition.position_order import PositionOrder
 from node.partition.producers import Command, ProducerTable, Remembered, key_of, packed
 from node.partition.sequences import Flying, Sequences
-from node.partition.source_positions import Begun, SourcePositions
+from node.partition.source_positions import Begun, Kept, Moved, SourcePositions
 from node.replicas.disk_reserve import DiskReserve
 from storage.errors import StorageError
 from storage.log import Log
@@ -164,6 +164,27 @@ class Appender:
         proposal = self._command(packed(Command([], begin=[begun])))
         self._position_order.add_begun(begun, proposal)
         return begun, proposal
+
+    def move_position(self, moved: Moved, *, term: int) -> Proposal | None:
+        """Propose to move a position without records; None where it is there already, and committed.
+
+        Raises ProducerFenced, PositionConflict, TooManyPositions, which may depend on what is in flight (see
+        ``refused_move``); StorageFull; and as the host does.
+        """
+        self._position_order.begin(term)
+        kept = self.positions.kept.get(moved.source)
+        self._position_order.check_moved(moved)
+        if kept == Kept(moved.next_offset, moved.epoch, moved.producer):
+            return None
+        self._disk.check()
+        self.check_wait()
+        proposal = self._command(packed(Command([], move=[moved])))
+        self._position_order.add_moved(moved, proposal)
+        return proposal
+
+    def refused_move(self, moved: Moved) -> FloodmarkError | None:
+        """Why the position is not moved whatever becomes of what is in flight; None when it depends on it."""
+        return self._position_order.refused_moved(moved)
 
     def remove_positions(self, group: str) -> Proposal:
         """Propose to keep no positions of a group. Raises as the host does."""

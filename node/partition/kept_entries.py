@@ -6,8 +6,8 @@ these entries stay, unchanged:
 
 - of every idempotent producer the last five batches, all that the table remembers of it, and as many before
   each entry that forgets it: else there would be no producer to forget and count;
-- of every source of a group the last batch that carries its position;
-- all entries of kind COMMAND and MEMBERSHIP, and the ends of transactions;
+- of every source of a group the last batch that carries its position, or command that moves it;
+- all other entries of kind COMMAND and MEMBERSHIP, and the ends of transactions;
 - the last entry that the table takes in, whose time and index it tells.
 
 Then the table is the same at every index behind the segment. Within it, it may differ. That does no harm:
@@ -24,7 +24,7 @@ from floodmark.format.frame import Frame, FrameKind
 from floodmark.format.frame_records import has_records, header_in
 from floodmark.format.position import Source, position_in
 
-from node.partition.producers import BATCHES_REMEMBERED, command_in, key_of
+from node.partition.producers import BATCHES_REMEMBERED, Command, command_in, key_of
 
 
 def entries_to_keep(frames: Iterable[Frame]) -> set[int]:
@@ -39,8 +39,12 @@ def entries_to_keep(frames: Iterable[Frame]) -> set[int]:
             _note(frame, recent, positions, kept)
         elif frame.kind is FrameKind.COMMAND:
             last = frame.index
+            command = _command(frame)
+            if moved := _only_moved(command):
+                positions.update(dict.fromkeys(moved, frame.index))
+                continue
             kept.add(frame.index)
-            for key in _forgotten(frame):
+            for key in command.forget:
                 kept.update(recent.pop(key, ()))
         elif frame.kind not in (FrameKind.NOOP, FrameKind.GAP):
             kept.add(frame.index)
@@ -63,8 +67,16 @@ def _note(
         recent.setdefault(key_of(header), deque(maxlen=BATCHES_REMEMBERED)).append(frame.index)
 
 
-def _forgotten(frame: Frame) -> list[bytes]:
+def _command(frame: Frame) -> Command:
+    """Of one that cannot be read, that it does nothing: it stays."""
     try:
-        return command_in(frame).forget
+        return command_in(frame)
     except ValueError:
+        return Command([])
+
+
+def _only_moved(command: Command) -> list[Source]:
+    """The sources whose positions it moves; none where it does anything else."""
+    if command.forget or command.begin or command.remove:
         return []
+    return [moved.source for moved in command.move]

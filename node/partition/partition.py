@@ -257,6 +257,12 @@ class LocalPartition:
         """See ``node.broker.Partition``."""
         return await self._positions.begin_epoch(source, producer, timeout_s=timeout_s)
 
+    async def move_position(
+        self, position: Position, epoch: int, producer: bytes, *, timeout_s: float
+    ) -> None:
+        """See ``node.broker.Partition``."""
+        await self._positions.move(position, epoch, producer, timeout_s=timeout_s)
+
     async def remove_positions(self, group: str, *, timeout_s: float) -> None:
         """See ``node.broker.Partition``."""
         await self._positions.remove(group, timeout_s=timeout_s)

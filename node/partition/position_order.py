@@ -14,7 +14,7 @@ from floodmark.format.position import Position, Source
 
 from consensus.types import Outcome, Proposal, Stored
 from node.partition.producers import ProducerTable, key_of
-from node.partition.source_positions import EPOCH_MAX, POSITIONS_MAX, Begun, Kept
+from node.partition.source_positions import EPOCH_MAX, POSITIONS_MAX, Begun, Kept, Moved
 
 
 class _Flying(NamedTuple):
@@ -42,18 +42,37 @@ class PositionOrder:
         """Raises ``ProducerFenced`` (current_epoch), ``PositionConflict`` (next_offset),
         ``TooManyPositions`` (limit) for a batch that may not be stored with this position.
         """
-        refusal = self._refusal(position, header, self._current(position.source))
+        kept = self._current(position.source)
+        refusal = self._refusal(_moved_by(position, header), kept, _least(kept) + 1)
         if refusal is not None:
             raise refusal
 
     def refused(self, position: Position, header: BatchHeader) -> FloodmarkError | None:
         """Likewise, by what is committed alone."""
-        return self._refusal(position, header, self._table.positions.kept.get(position.source))
+        kept = self._table.positions.kept.get(position.source)
+        return self._refusal(_moved_by(position, header), kept, _least(kept) + 1)
 
     def add(self, position: Position, header: BatchHeader, proposal: Proposal) -> None:
         """Note the proposal of a batch that ``check`` let through."""
         kept = Kept(position.next_offset, header.producer_epoch, key_of(header))
         self._fly(position.source, kept, proposal)
+
+    def check_moved(self, moved: Moved) -> None:
+        """Raises likewise for a position that may not be moved there without records. To move it to where it
+        is already is allowed: such a request comes again.
+        """
+        kept = self._current(moved.source)
+        if (refusal := self._refusal(moved, kept, _least(kept))) is not None:
+            raise refusal
+
+    def refused_moved(self, moved: Moved) -> FloodmarkError | None:
+        """Likewise, by what is committed alone."""
+        kept = self._table.positions.kept.get(moved.source)
+        return self._refusal(moved, kept, _least(kept))
+
+    def add_moved(self, moved: Moved, proposal: Proposal) -> None:
+        """Note the proposal of what ``check_moved`` let through."""
+        self._fly(moved.source, Kept(moved.next_offset, moved.epoch, moved.producer), proposal)
 
     def next_epoch(self, source: Source, producer: bytes, least: int) -> Begun:
         """The next epoch of a source, ``least`` or above, in which ``producer`` goes on, unless it is empty.
@@ -76,28 +95,29 @@ class PositionOrder:
         next_offset = None if kept is None else kept.next_offset
         self._fly(begun.source, Kept(next_offset, begun.epoch, begun.producer), proposal)
 
-    def _refusal(self, position: Position, header: BatchHeader, kept: Kept | None) -> FloodmarkError | None:
+    def _refusal(self, moved: Moved, kept: Kept | None, least: int) -> FloodmarkError | None:
+        """``least``: the lowest next offset that is let through."""
         if kept is None:
             try:
                 self._check_room()
             except TooManyPositions as error:
                 return error
             return None
-        of = f"topic id {position.topic_id}, partition {position.partition}, of group {position.group}"
-        if header.producer_epoch < kept.epoch:
+        of = f"topic id {moved.topic_id}, partition {moved.partition}, of group {moved.group}"
+        if moved.epoch < kept.epoch:
             return ProducerFenced(
-                f"epoch {header.producer_epoch} for positions in {of} was ended by epoch {kept.epoch}; "
+                f"epoch {moved.epoch} for positions in {of} was ended by epoch {kept.epoch}; "
                 "another instance took over",
                 current_epoch=kept.epoch,
             )
-        if header.producer_epoch == kept.epoch and kept.producer not in (b"", key_of(header)):
+        if moved.epoch == kept.epoch and kept.producer not in (b"", moved.producer):
             return ProducerFenced(
                 f"another producer stores positions in {of} in epoch {kept.epoch}: begin an epoch yourself",
                 current_epoch=kept.epoch,
             )
-        if kept.next_offset is not None and position.next_offset <= kept.next_offset:
+        if kept.next_offset is not None and moved.next_offset < least:
             return PositionConflict(
-                f"the position {position.next_offset} in {of} is not behind {kept.next_offset}, which is "
+                f"the position {moved.next_offset} in {of} is not behind {kept.next_offset}, which is "
                 "kept with records stored before: go on from there",
                 next_offset=kept.next_offset,
             )
@@ -142,3 +162,13 @@ class PositionOrder:
         if self._in_flight.get(source) is flying:
             del self._in_flight[source]
         return True
+
+
+def _moved_by(position: Position, header: BatchHeader) -> Moved:
+    """What a batch with this position does to it."""
+    return Moved(*position, header.producer_epoch, key_of(header))
+
+
+def _least(kept: Kept | None) -> int:
+    """Where a source is."""
+    return 0 if kept is None or kept.next_offset is None else kept.next_offset

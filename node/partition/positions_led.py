@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from floodmark.format.position import Source
+from floodmark.format.position import Position, Source
 
 from consensus.core.group import Group
 from consensus.host import waiting
@@ -13,7 +13,8 @@ from consensus.types import GroupStopped, NotLeader, Proposal
 from node import outcomes
 from node.broker import SourcePosition
 from node.partition.appender import Appender
-from node.partition.confirmed import Confirmed
+from node.partition.confirmed import REFUSALS, Confirmed
+from node.partition.source_positions import Moved
 from storage.errors import StorageError
 
 
@@ -43,6 +44,26 @@ class PositionsLed:
         kept = self._appender.positions.kept.get(source)
         next_offset = None if kept is None else kept.next_offset
         return SourcePosition(source.topic_id, source.partition, next_offset, epochs[0])
+
+    async def move(self, position: Position, epoch: int, producer: bytes, *, timeout_s: float) -> None:
+        """See ``node.broker.Partition.move_position``."""
+        deadline = time.monotonic() + timeout_s
+        moved = Moved(*position, epoch, producer)
+        self._confirmed.check_leads()
+        while True:
+            try:
+                proposal = self._appender.move_position(moved, term=self._group.term)
+                break
+            except REFUSALS:
+                # As of batches: only a confirmed leader refuses, and for what is committed.
+                newest = self._appender.newest
+                await self._confirmed.lead(after=newest, deadline_s=deadline - time.monotonic())
+                if (refusal := self._appender.refused_move(moved)) is not None:
+                    raise refusal from None
+            except (NotLeader, GroupStopped, StorageError) as error:
+                raise outcomes.translated(error) from error
+        if proposal is not None:
+            await waiting.stored(proposal, deadline_s=max(0.0, deadline - time.monotonic()))
 
     async def remove(self, group: str, *, timeout_s: float) -> None:
         """See ``node.broker.Partition.remove_positions``."""

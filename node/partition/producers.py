@@ -24,7 +24,7 @@ from floodmark.format.frame import Frame, FrameKind
 from floodmark.format.frame_records import has_records, header_in, may_have_producer
 from floodmark.format.sequence import covers, following
 
-from node.partition.source_positions import Begun, KeptRow, SourcePositions
+from node.partition.source_positions import Begun, KeptRow, Moved, SourcePositions
 from storage.errors import LogTooNew
 
 BATCHES_REMEMBERED: Final = 5
@@ -91,12 +91,14 @@ class _Version(msgspec.Struct, frozen=True):
 
 class Command(msgspec.Struct, frozen=True, omit_defaults=True):
     """The payload of an entry of kind COMMAND in a partition's log: producers to forget, epochs that begin,
-    and groups whose positions are removed. Only clusters that know positions have the last two.
+    groups whose positions are removed, and positions that move without records. Only clusters that know
+    positions have the last three.
     """
 
     forget: list[bytes]
     begin: list[Begun] = []
     remove: list[str] = []
+    move: list[Moved] = []
 
 
 NUMBER_BYTES: Final = 8
@@ -196,6 +198,8 @@ class ProducerTable:
             self.positions.remove(group)
         for begun in command.begin:
             self.positions.begin(begun)
+        for moved in command.move:
+            self.positions.move(moved)
 
     def snapshot(self) -> bytes:
         """The whole table."""

@@ -217,6 +217,17 @@ class RemotePartition:
         """Raises ``Unavailable``."""
         self._refuse()
 
+    async def move_position(
+        self,
+        position: Position,  # noqa: ARG002
+        epoch: int,  # noqa: ARG002
+        producer: bytes,  # noqa: ARG002
+        *,
+        timeout_s: float,  # noqa: ARG002
+    ) -> None:
+        """Raises ``Unavailable``."""
+        self._refuse()
+
     async def remove_positions(self, group: str, *, timeout_s: float) -> None:  # noqa: ARG002
         """Raises ``Unavailable``."""
         self._refuse()

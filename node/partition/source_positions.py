@@ -1,7 +1,7 @@
 """How far groups have processed their sources: the positions that a partition keeps with the records.
 
 They are a part of what the partition's machine makes of the committed log: a batch may carry a position
-(``floodmark.format.position``), and commands begin epochs and remove groups. For every source of a group the
+(``floodmark.format.position``), and commands move positions, begin epochs and remove groups. For every source of a group the
 newest is kept, with the producer epoch that may go on. Whoever begins an epoch learns the position as it is
 behind everything of earlier epochs, which no leader stores from then on.
 """
@@ -51,6 +51,24 @@ class Begun(msgspec.Struct, frozen=True, array_like=True):
         return Source(self.group, self.topic_id, self.partition)
 
 
+class Moved(msgspec.Struct, frozen=True, array_like=True):
+    """A command: this producer, in this epoch, has processed all before ``next_offset`` and made nothing of
+    what came last.
+    """
+
+    group: str
+    topic_id: int
+    partition: int
+    next_offset: int
+    epoch: int
+    producer: bytes
+
+    @property
+    def source(self) -> Source:
+        """Of what."""
+        return Source(self.group, self.topic_id, self.partition)
+
+
 class KeptRow(msgspec.Struct, frozen=True, array_like=True):
     """One source in a checkpoint."""
 
@@ -74,6 +92,10 @@ class SourcePositions:
         before = self.kept.get(begun.source)
         next_offset = None if before is None else before.next_offset
         self.kept[begun.source] = Kept(next_offset, begun.epoch, begun.producer)
+
+    def move(self, moved: Moved) -> None:
+        """A committed command."""
+        self.kept[moved.source] = Kept(moved.next_offset, moved.epoch, moved.producer)
 
     def remove(self, group: str) -> None:
         """A committed command: nothing is kept of the group any more."""

@@ -105,6 +105,18 @@ class InsideLine(Line, Protocol):
     ) -> SourcePosition:
         """As ``Partition.begin_epoch``, at ``node``, which leads."""
 
+    async def move_position(
+        self,
+        node: str,
+        partition: Partition,
+        position: Position,
+        epoch: int,
+        producer: bytes,
+        *,
+        timeout_s: float,
+    ) -> None:
+        """As ``Partition.move_position``, at ``node``, which leads."""
+
     async def remove_positions(
         self, node: str, partition: Partition, group: str, *, timeout_s: float
     ) -> None:

@@ -54,6 +54,11 @@ class Leader(Protocol):
     async def begin_epoch(self, source: Source, producer: bytes, *, timeout_s: float) -> SourcePosition:
         """As ``Partition.begin_epoch``."""
 
+    async def move_position(
+        self, position: Position, epoch: int, producer: bytes, *, timeout_s: float
+    ) -> None:
+        """As ``Partition.move_position``."""
+
     async def remove_positions(self, group: str, *, timeout_s: float) -> None:
         """As ``Partition.remove_positions``."""
 
@@ -94,6 +99,12 @@ class LeaderHere:
     async def begin_epoch(self, source: Source, producer: bytes, *, timeout_s: float) -> SourcePosition:
         """See ``Leader``."""
         return await self.partition.begin_epoch(source, producer, timeout_s=timeout_s)
+
+    async def move_position(
+        self, position: Position, epoch: int, producer: bytes, *, timeout_s: float
+    ) -> None:
+        """See ``Leader``."""
+        await self.partition.move_position(position, epoch, producer, timeout_s=timeout_s)
 
     async def remove_positions(self, group: str, *, timeout_s: float) -> None:
         """See ``Leader``."""
@@ -137,6 +148,14 @@ class LeaderThere:
         """See ``Leader``."""
         return await self._inside.begin_epoch(
             self.node, self.partition, source, producer, timeout_s=timeout_s
+        )
+
+    async def move_position(
+        self, position: Position, epoch: int, producer: bytes, *, timeout_s: float
+    ) -> None:
+        """See ``Leader``."""
+        await self._inside.move_position(
+            self.node, self.partition, position, epoch, producer, timeout_s=timeout_s
         )
 
     async def remove_positions(self, group: str, *, timeout_s: float) -> None:

@@ -17,6 +17,7 @@ from node.service.partition_requests import (
     FetchThere,
     Frames,
     ListOffsetsThere,
+    MovePositionThere,
     OfPartition,
     PositionsThere,
     RemovePositionsThere,
@@ -45,6 +46,7 @@ class PartitionAnswers:
         answers.on(TailThere, self._tail)
         answers.on(PositionsThere, self._positions)
         answers.on(BeginEpochThere, self._begin_epoch)
+        answers.on(MovePositionThere, self._move_position)
         answers.on(RemovePositionsThere, self._remove_positions)
         answers.on(WaitThere, self._wait)
 
@@ -105,6 +107,14 @@ class PartitionAnswers:
             return await leader.begin_epoch(request.source, request.producer, timeout_s=timeout_s)
 
         return await self._here(request, asked, begin)
+
+    async def _move_position(self, request: MovePositionThere, asked: Asked) -> None:
+        async def move(leader: Leader, timeout_s: float) -> None:
+            await leader.move_position(
+                request.position, request.epoch, request.producer, timeout_s=timeout_s
+            )
+
+        await self._here(request, asked, move)
 
     async def _remove_positions(self, request: RemovePositionsThere, asked: Asked) -> None:
         async def remove(leader: Leader, timeout_s: float) -> None:

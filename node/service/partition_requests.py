@@ -91,6 +91,17 @@ class BeginEpochThere(InsideRequest[SourcePosition], frozen=True):
     producer: bytes
 
 
+class MovePositionThere(InsideRequest[None], frozen=True):
+    """Move a source's position without records. To ask again does no harm."""
+
+    topic: str
+    topic_id: int
+    partition: int
+    position: Position
+    epoch: int
+    producer: bytes
+
+
 class RemovePositionsThere(InsideRequest[None], frozen=True):
     """Keep no positions of a group any more."""
 
@@ -100,7 +111,7 @@ class RemovePositionsThere(InsideRequest[None], frozen=True):
     group: str
 
 
-OfPositions = PositionsThere | BeginEpochThere | RemovePositionsThere
+OfPositions = PositionsThere | BeginEpochThere | MovePositionThere | RemovePositionsThere
 """Those that no node knows in a cluster below the feature level of positions."""
 OfPartition = AppendThere | FetchThere | ListOffsetsThere | TailThere | OfPositions
 """Requests that only the leader of one partition can answer."""
@@ -120,6 +131,7 @@ register("list_offsets", ListOffsetsThere, Frames, raw_result="frames")
 register("tail", TailThere, Bounds)
 register("positions", PositionsThere, list[SourcePosition])
 register("begin_epoch", BeginEpochThere, SourcePosition, stores=True)
+register("move_position", MovePositionThere, None, stores=True)
 register("remove_positions", RemovePositionsThere, None, stores=True)
 register("wait", WaitThere, list[int])
 
@@ -197,6 +209,22 @@ class InsidePartitions:
         """See ``InsideLine``."""
         there = BeginEpochThere(partition.topic, partition.topic_id, partition.number, source, producer)
         return await self._read(node, partition, there, timeout_s=timeout_s)
+
+    async def move_position(
+        self,
+        node: str,
+        partition: Partition,
+        position: Position,
+        epoch: int,
+        producer: bytes,
+        *,
+        timeout_s: float,
+    ) -> None:
+        """See ``InsideLine``."""
+        there = MovePositionThere(
+            partition.topic, partition.topic_id, partition.number, position, epoch, producer
+        )
+        await self._read(node, partition, there, timeout_s=timeout_s)
 
     async def remove_positions(
         self, node: str, partition: Partition, group: str, *, timeout_s: float

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
+from floodmark.errors import InvalidRequest
 from floodmark.format.names import check_name
-from floodmark.format.position import Source
+from floodmark.format.position import Position, Source
 
 from node.broker import SourcePosition
-from node.metadata.levels import GROUPS
+from node.metadata.levels import GROUPS, MOVED_POSITIONS
 from node.service import policy
 from node.service.leaders import Leader
 from node.service.policy import Operation, Resource
@@ -19,6 +20,9 @@ from node.service.router import Ask, at_leader
 
 if TYPE_CHECKING:
     from node.service.service import Service
+
+EPOCH_MAX: Final = (1 << 32) - 1
+"""Of a producer, as batches carry it."""
 
 
 class SourcePositions(msgspec.Struct, frozen=True):
@@ -30,7 +34,7 @@ class SourcePositions(msgspec.Struct, frozen=True):
 
 
 class BegunEpoch(msgspec.Struct, frozen=True):
-    """The epoch that goes on from now on, and from where."""
+    """The epoch that goes on, and from where."""
 
     group: str
     topic_id: int
@@ -113,6 +117,36 @@ class BeginEpoch(_OfPartition[BegunEpoch], frozen=True, kw_only=True):
             return BegunEpoch(*self._source, begun.next_offset, begun.producer_epoch)
 
         return await self._at_leader(at, context, begin)
+
+
+class MovePosition(_OfPartition[BegunEpoch], frozen=True, kw_only=True):
+    """Move the position of a source without records: nothing was made of what is before it.
+
+    By the same rules as a position that comes with a batch; ``producer``: the id of the one that goes on.
+    """
+
+    needs_level: ClassVar[int] = MOVED_POSITIONS
+    operation: ClassVar[Operation] = Operation.WRITE
+
+    position: Position
+    producer: bytes
+    producer_epoch: int
+
+    def check(self) -> None:
+        """Raises ``InvalidName``, ``InvalidRequest``."""
+        super().check()
+        self.position.check()
+        if not 0 <= self.producer_epoch <= EPOCH_MAX:
+            raise InvalidRequest(f"producer_epoch is 0 to {EPOCH_MAX}, not {self.producer_epoch}")
+
+    async def execute(self, at: Service, context: RequestContext) -> BegunEpoch:
+        """Raises ``ProducerFenced``, ``PositionConflict``, and as ``BeginEpoch``."""
+
+        async def move(leader: Leader, left_s: float) -> BegunEpoch:
+            await leader.move_position(self.position, self.producer_epoch, self.producer, timeout_s=left_s)
+            return BegunEpoch(*self.position, self.producer_epoch)
+
+        return await self._at_leader(at, context, move)
 
 
 class RemovePositions(_OfPartition[None], frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 import aiohttp
 import msgspec
@@ -13,7 +14,7 @@ from floodmark import sync as floodmark_sync
 from floodmark.errors import InvalidRequest, NotUsable, ProducerFenced
 from floodmark.processor.options import Made
 
-from node.metadata.levels import GROUPS
+from node.metadata.levels import GROUPS, MOVED_POSITIONS
 from tests.http.memory_broker import MemoryCluster
 
 PARTITIONS = 2
@@ -80,6 +81,70 @@ async def test_partition_i_is_made_into_partition_i(client: Client) -> None:
     assert more.records_stored == len(expected(range(200, 260)))
     assert await stored(client, 0) == expected(range(1, 200))
     assert await stored(client, 1) == expected(range(1, 260))
+
+
+async def positions(nodes: MemoryCluster) -> list[int | None]:
+    """What each partition of the target keeps of the group."""
+    found: list[int | None] = []
+    async with aiohttp.ClientSession() as session:
+        for partition in range(PARTITIONS):
+            url = f"{nodes.urls['n1']}/v1/topics/out/partitions/{partition}/positions/g"
+            async with session.get(url) as answer:
+                kept = (await answer.json())["positions"]
+                found.append(kept[0]["next_offset"] if kept else None)
+    return found
+
+
+def nothing_of_late_ones(record: ConsumedRecord) -> Made:
+    """Something of those up to 10 alone."""
+    return Output(b"%d" % record.json()) if record.json() <= 10 else None
+
+
+async def test_the_position_moves_also_while_nothing_is_made(client: Client, nodes: MemoryCluster) -> None:
+    """At the end of a run, and as often as it is to be: the next instance reads little again."""
+    nodes.level = MOVED_POSITIONS
+    process = partial(client.process, "in", "out", group="g", step=nothing_of_late_ones)
+    await fill(client, range(1, 11))
+    assert await process(follow=False) == (20, 20)
+    await fill(client, range(11, 101))
+    assert await process(follow=False) == (180, 0)
+    assert await positions(nodes) == [100, 100]
+    assert await process(follow=False) == (0, 0)
+    async with aiohttp.ClientSession() as session:  # What comes late to the first epoch is fenced.
+        url = f"{nodes.urls['n1']}/v1/topics/out/partitions/0/positions/g"
+        source = {"topic_id": (await client.topics.describe("in")).topic_id, "partition": 0}
+        late = {**source, "producer": "x", "producer_epoch": 0, "next_offset": 200}
+        async with session.put(url, json=late) as answer:
+            assert answer.status == 403
+    running = asyncio.create_task(process(position_every_s=0.05).run())
+    await fill(client, range(101, 151))
+    async with asyncio.timeout(20):
+        while await positions(nodes) != [150, 150]:
+            await asyncio.sleep(0.01)
+    await fill(client, range(1, 3))
+    async for record in client.read("out", 0, follow=True, start=10):
+        if record.value == b"2":
+            break
+    await fill(client, range(201, 251))
+    running.cancel()  # As if it were killed.
+    await asyncio.gather(running, return_exceptions=True)
+    again = await process(follow=False)
+    assert again.records_read <= 2 * 52
+    assert await positions(nodes) == [202, 202]
+    assert await stored(client, 0) == [b"%d" % number for number in (*range(1, 11), 1, 2)]
+
+
+async def test_a_cluster_that_moves_no_positions_alone_is_processed_all_the_same(
+    client: Client, nodes: MemoryCluster
+) -> None:
+    """Below the feature level: what came to nothing is read again."""
+    process = partial(client.process, "in", "out", group="g", step=nothing_of_late_ones, follow=False)
+    await fill(client, range(1, 11))
+    assert await process() == (20, 20)
+    await fill(client, range(11, 101))
+    for _ in range(2):
+        assert await process() == (180, 0)
+        assert await positions(nodes) == [10, 10]
 
 
 async def test_it_follows_until_it_is_stopped_and_batches_as_it_goes(client: Client) -> None:
@@ -175,6 +240,7 @@ async def test_positions_that_were_removed_begin_anew(client: Client, nodes: Mem
         (("in", "out"), "g", {"partitions": [2]}),
         (("in", "out"), "g", {"batch_bytes": 0}),
         (("in", "out"), "g", {"compression": "rar"}),
+        (("in", "out"), "g", {"position_every_s": 0}),
     ],
 )
 async def test_what_cannot_be_is_refused(

@@ -77,7 +77,7 @@ from node.metadata.state import Applied, MetadataState
 from node.metadata.topic_config import TopicConfig
 from node.partition.producers import key_of
 from node.partition.slices import offset_reaching
-from node.partition.source_positions import Begun, SourcePositions, shown
+from node.partition.source_positions import Begun, Moved, SourcePositions, shown
 from node.replicas.deletions import Deletions
 from tests.http.memory_groups import memory_groups
 
@@ -269,13 +269,14 @@ class MemoryPartition:
         kept = [*kept, (header.sequence, first, header.count, header.records_crc)][-5:]
         self._log.producers[header.producer_id] = header.producer_epoch, kept
 
-    def _check_position(self, position: Position, epoch: int) -> None:
+    def _check_position(self, position: Position, epoch: int, *, is_moved: bool = False) -> None:
         kept = self._log.positions.kept.get(position.source)
         if kept is None:
             return
         if epoch < kept.epoch:
             raise ProducerFenced(f"epoch {kept.epoch} took over", current_epoch=kept.epoch)
-        if position.next_offset <= (-1 if kept.next_offset is None else kept.next_offset):
+        least = -1 if kept.next_offset is None else kept.next_offset
+        if position.next_offset < least or (position.next_offset == least and not is_moved):
             raise PositionConflict(f"{kept.next_offset} is kept", next_offset=kept.next_offset)
 
     async def positions(self, group: str, *, timeout_s: float) -> list[SourcePosition]:
@@ -291,6 +292,13 @@ class MemoryPartition:
         epoch = max(least, 0 if kept is None else kept.epoch + 1)
         positions.begin(Begun(*source, epoch, producer))
         return shown(source, positions.kept[source])
+
+    async def move_position(
+        self, position: Position, epoch: int, producer: bytes, *, timeout_s: float
+    ) -> None:
+        self._check_leads()
+        self._check_position(position, epoch, is_moved=True)
+        self._log.positions.move(Moved(*position, epoch, producer))
 
     async def remove_positions(self, group: str, *, timeout_s: float) -> None:
         self._check_leads()

@@ -93,6 +93,11 @@ REQUESTS: Final[list[tuple[str, str, Any]]] = [
     ("DELETE", "/v1/acls?principal=ann", None),
     ("GET", "/v1/me", None),
     ("POST", "/v1/topics/t/partitions/0/positions/g", {"topic_id": 7, "partition": 3}),
+    (
+        "PUT",
+        "/v1/topics/t/partitions/0/positions/g",
+        {"topic_id": 7, "partition": 3, "next_offset": 9, "producer": "p", "producer_epoch": 0},
+    ),
     ("GET", "/v1/topics/t/partitions/0/positions/g?topic_id=7", None),
     ("GET", "/v1/topics/t/partitions/0/positions/g", None),
     ("POST", f"{GROUP}/offsets", {"offsets": [{"topic": "t", "partition": 0, "offset": 1, "metadata": "m"}]}),

@@ -12,7 +12,7 @@ from floodmark.format.position import Position, Source, behind
 
 from node.partition.kept_entries import entries_to_keep
 from node.partition.producers import Command, ProducerTable, packed
-from node.partition.source_positions import Begun
+from node.partition.source_positions import Begun, Moved
 from tests.simulation.producers import Producers
 
 
@@ -21,8 +21,12 @@ def _source(rng: random.Random) -> Source:
 
 
 def _command(rng: random.Random, producers: Producers, index: int) -> bytes:
-    """Forgets producers, begins an epoch, or removes a group's positions."""
+    """Forgets producers, begins an epoch, moves positions, or removes a group's."""
     what = rng.random()
+    if rng.random() < 0.5:
+        moved = [Moved(*_source(rng), index, index, b"p") for _ in range(rng.randint(1, 2))]
+        begun = [Begun(*_source(rng), index)] if rng.random() < 0.2 else []
+        return packed(Command([], begin=begun, move=moved))
     if what < 0.3:
         return packed(Command([], begin=[Begun(*_source(rng), index)]))
     return packed(Command([], remove=["h"])) if what < 0.35 else producers.forget(b"%d" % index)
@@ -35,7 +39,7 @@ def _log(rng: random.Random, beside: random.Random, count: int) -> list[Frame]:
     producers, frames, offset = Producers(rng), [], 0
     for index in range(2, 2 + count):
         time = index * 10 + rng.choice((0, 0, 0, 5000))
-        kind = rng.choices((FrameKind.RECORDS, FrameKind.COMMAND, FrameKind.NOOP), (20, 2, 1))[0]
+        kind = rng.choices((FrameKind.RECORDS, FrameKind.COMMAND, FrameKind.NOOP), (20, 4, 1))[0]
         records, form = 0, {}
         payload = b""
         if kind is FrameKind.RECORDS:

@@ -34,6 +34,7 @@ ACLS: Final = b'{"acls":[{"principal":"u","kind":"topic","name":"t","operation":
 PARTITION: Final = TOPIC + "/partitions/{partition}"
 POSITIONS: Final = PARTITION + "/positions/{group}"
 SOURCE: Final = b'{"topic_id":7,"partition":3}'
+MOVED: Final = b'{"topic_id":8,"partition":3,"next_offset":9,"producer":"p","producer_epoch":0}'
 BATCH: Final = "application/vnd.floodmark.batch;v=1"
 LINES: Final = "application/x-ndjson"
 OPEN: Final = {"/", "/healthz", "/readyz", "/openapi.json", "/v1/me"}
@@ -89,6 +90,7 @@ REQUESTS: Final = [
     Sent("GET", f"{PARTITION}/tail", Operation.DESCRIBE, T),
     Sent("GET", POSITIONS, Operation.DESCRIBE, T, of_group=Operation.READ),
     Sent("POST", POSITIONS, Operation.WRITE, T, body=SOURCE, of_group=Operation.READ),
+    Sent("PUT", POSITIONS, Operation.WRITE, T, body=MOVED, of_group=Operation.READ),
     Sent("DELETE", POSITIONS, Operation.WRITE, T, of_group=Operation.DELETE),
     Sent("GET", TOPIC, Operation.DESCRIBE, T),
     Sent("PUT", TOPIC, Operation.CREATE, T, body=b'{"partitions":1}'),

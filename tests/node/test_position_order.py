@@ -17,7 +17,7 @@ from consensus.types import NotStored, Proposal, Stored
 from node.partition import source_positions
 from node.partition.position_order import PositionOrder
 from node.partition.producers import Command, ProducerTable, forgetting, packed
-from node.partition.source_positions import EPOCH_MAX, POSITIONS_MAX, Begun, Kept
+from node.partition.source_positions import EPOCH_MAX, POSITIONS_MAX, Begun, Kept, Moved
 
 SOURCE = Source("g", 7, 3)
 
@@ -72,6 +72,8 @@ def test_the_newest_position_of_each_source_is_kept() -> None:
     assert table.positions.kept[Source("new", 1, 0)] == Kept(None, 0)
     table.apply(command(8, Command([], remove=["g", "none"])))
     assert set(table.positions.kept) == {Source("h", 7, 3), Source("new", 1, 0)}
+    table.apply(command(9, Command([], move=[Moved("new", 1, 0, 70, 2, p)])))
+    assert table.positions.kept[Source("new", 1, 0)] == Kept(70, 2, p)
 
 
 def test_a_snapshot_has_the_positions_and_without_any_it_is_as_before() -> None:
@@ -136,6 +138,20 @@ class Led:
         self.flying.append((proposal, command(self.index, Command([], begin=[begun]))))
         self.order.add_begun(begun, proposal)
         return begun.epoch
+
+    def move(self, next_offset: int, *, epoch: int = 0, name: str = "p") -> None:
+        """A position without records comes in."""
+        moved = Moved(*at(next_offset), epoch, batch.producer_id_of(name))
+        self.order.check_moved(moved)
+        self.index += 1
+        proposal = Proposal()
+        proposal.index = self.index
+        self.flying.append((proposal, command(self.index, Command([], move=[moved]))))
+        self.order.add_moved(moved, proposal)
+
+    def refused_move(self, next_offset: int, *, epoch: int = 0, name: str = "p") -> FloodmarkError | None:
+        """By what is committed alone."""
+        return self.order.refused_moved(Moved(*at(next_offset), epoch, batch.producer_id_of(name)))
 
     def commit(self) -> None:
         """All that is in flight is stored; one outcome comes before its apply."""
@@ -204,6 +220,56 @@ def test_an_epoch_shuts_out_earlier_ones_and_others_of_the_same(commits: bool) -
     with pytest.raises(ProducerFenced):
         led.offer(9, epoch=9, name="q")
     led.offer(9, epoch=9, name="r")
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_a_position_that_moves_without_records_keeps_to_the_same_rules(commits: bool) -> None:
+    """It rises, may come again, passes what comes late with records, and is fenced by epochs."""
+    led = Led()
+    producer = batch.producer_id_of("p")
+    assert led.begin(producer=producer) == 0
+    led.move(5)
+    led.move(5)
+    if commits:
+        led.commit()
+    for next_offset in (0, 4):
+        with pytest.raises(PositionConflict, match="not behind 5") as refused:
+            led.move(next_offset)
+        assert refused.value.fields == {"next_offset": 5}
+        assert isinstance(led.refused_move(next_offset), PositionConflict) is commits
+    for next_offset in (4, 5):
+        with pytest.raises(PositionConflict, match="not behind 5"):
+            led.offer(next_offset)
+    assert led.refused_move(5) is None
+    led.offer(6)
+    led.move(7)
+    for name in ("q", "r"):
+        with pytest.raises(ProducerFenced, match="another producer"):
+            led.move(8, name=name)
+    assert led.begin(producer=batch.producer_id_of("q")) == 1
+    if commits:
+        led.commit()
+    with pytest.raises(ProducerFenced, match="ended by epoch 1") as fenced:
+        led.move(8)
+    assert fenced.value.fields == {"current_epoch": 1}
+    assert isinstance(led.refused_move(8), ProducerFenced) is commits
+    led.move(8, epoch=1, name="q")
+    led.commit()
+    assert led.table.positions.kept == {SOURCE: Kept(8, 1, batch.producer_id_of("q"))}
+    led.move(9, epoch=1, name="q")
+    led.fail()
+    led.offer(9, epoch=1, name="q")
+
+
+def test_a_position_that_moves_needs_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one with records, where the source is not known."""
+    monkeypatch.setattr("node.partition.position_order.POSITIONS_MAX", 1)
+    led = Led()
+    led.begin(Source("h", 1, 1))
+    with pytest.raises(TooManyPositions):
+        led.move(1)
+    led.commit()
+    assert isinstance(led.refused_move(1), TooManyPositions)
 
 
 def test_what_came_to_nothing_is_forgotten() -> None:

@@ -164,6 +164,55 @@ async def test_who_begins_an_epoch_fences_the_others_and_learns_where_they_were(
             assert (await call(cluster, node, "DELETE", POSITIONS))[0] == 204
 
 
+async def test_a_position_moves_without_records_at_every_kind_of_node(tmp_path: Path) -> None:
+    """By the rules of those that come with records, again and again; on disk as they are, and no record."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("out", replicas=2)
+        nodes = await kinds(cluster)
+        source = {"topic_id": 7, "partition": 3}
+        begun = await call(cluster, nodes[0], "POST", POSITIONS, json={**source, "producer": "p"})
+        assert begun[1]["producer_epoch"] == 0
+
+        async def move(node: TestNode, next_offset: object, **other: Any) -> Answer:
+            moved = {**source, "producer": "p", "producer_epoch": 0, "next_offset": next_offset, **other}
+            return await call(cluster, node, "PUT", POSITIONS, json=moved)
+
+        for number, node in enumerate(nodes):
+            at = 10 * (number + 1)
+            for again in nodes:
+                shown = {"group": "g", **source, "next_offset": at, "producer_epoch": 0}
+                assert await move(again, at) == (200, shown)
+            for other in nodes:
+                assert await kept(cluster, other) == [(7, 3, at, 0)]
+                status, refused = await move(other, at - 1)
+                assert (status, refused["code"], refused["next_offset"]) == (409, "position_conflict", at)
+                late = await produce(cluster, other, 99, headers=headers(number, f"g;7;3;{at}"))
+                assert (late[0], late[1]["code"]) == (409, "position_conflict")
+                fenced = await move(other, at + 1, producer="q")
+                assert (fenced[0], fenced[1]["code"]) == (403, "producer_fenced")
+                for wrong in ({"producer_epoch": -1}, {"producer_epoch": 1 << 32}, {"producer": ""}, {"x": 1}):
+                    status, refused = await move(other, at + 1, **wrong)
+                    assert (status, refused["code"]) == (400, "invalid_request")
+                for nowhere in (-1, 1 << 62, None):
+                    status, refused = await move(other, nowhere)
+                    assert (status, refused["code"]) == (400, "invalid_request")
+            stored = await produce(cluster, node, number, headers=headers(number, f"g;7;3;{at + 1}"))
+            assert (stored[0], stored[1]["first_offset"]) == (200, number)
+        assert (await move(nodes[2], 40))[0] == 200
+        begun = await call(cluster, nodes[1], "POST", POSITIONS, json={**source, "producer": "p"})
+        assert (begun[1]["next_offset"], begun[1]["producer_epoch"]) == (40, 1)
+        fenced = await move(nodes[2], 50)
+        assert (fenced[0], fenced[1]["code"], fenced[1]["current_epoch"]) == (403, "producer_fenced", 1)
+        assert (await move(nodes[2], 50, producer_epoch=1))[0] == 200
+        for node in cluster.up:
+            await node.stop()
+        for node in cluster.nodes.values():
+            node.start()
+        await cluster.ready()
+        for node in nodes:
+            assert await kept(cluster, node) == [(7, 3, 50, 1)]
+
+
 NAMELESS = {"topic_id": 1, "partition": 0, "producer": ""}
 REFUSED = {
     "g;7;3": "invalid_request",
@@ -240,3 +289,7 @@ async def test_a_cluster_below_the_level_refuses_positions_until_it_is_raised(tm
             stored = await produce(cluster, node, 1, headers=headers(number, f"g;7;3;{number + 1}"))
             assert stored[0] == 200
             assert await kept(cluster, node) == [(7, 3, number + 1, 0)]
+            moved = {"topic_id": 7, "partition": 3, "next_offset": 9, "producer": "p", "producer_epoch": 0}
+            answer = await call(cluster, node, "PUT", POSITIONS, json=moved)
+            assert (answer[0], answer[1]["code"]) == (409, "feature_level_needed")
+            assert (answer[1]["needs"], answer[1]["level"]) == (6, 5)

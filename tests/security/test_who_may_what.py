@@ -41,6 +41,7 @@ EXPECTED: Final[dict[tuple[str, str], tuple[set[int], set[int]]]] = {
     ("GET", f"{_PARTITION}/tail"): ({200}, {200}),
     ("GET", f"{_PARTITION}/positions/{{group}}"): ({403}, {200}),
     ("POST", f"{_PARTITION}/positions/{{group}}"): ({403}, {200}),
+    ("PUT", f"{_PARTITION}/positions/{{group}}"): ({403}, {200}),
     ("DELETE", f"{_PARTITION}/positions/{{group}}"): ({403}, {204}),
     ("POST", f"{_TOPIC}/records"): ({403}, {200}),
     ("GET", f"{_TOPIC}/records"): ({200}, {200}),

@@ -1,7 +1,7 @@
 """Programs that process a source exactly once, and are killed: as ``client.process`` does it, over one group.
 
 Each takes the source over, learns where the one before has come to, and stores batches with positions,
-several at a time. Requests come late and again, also those of programs that are no more. Whatever crashes
+several at a time; where it makes nothing of what it reads, it moves the position alone. Requests come late and again, also those of programs that are no more. Whatever crashes
 meanwhile, in the committed log each batch goes on where the one before it ended: a position and its records
 are there together or not at all, and nothing is made twice or left out.
 """
@@ -20,14 +20,14 @@ from floodmark.errors import (
     ProducerFenced,
 )
 from floodmark.format.batch import decode_header, encode, producer_id_of
-from floodmark.format.frame import FrameKind
+from floodmark.format.frame import Frame, FrameKind
 from floodmark.format.frame_records import IMPLIED, WITH_POSITION, PayloadForm, has_records, records_in
 from floodmark.format.position import Position, Source, behind, position_in
 from floodmark.format.record import Record
 
 from consensus.types import NotLeader, Outcome, Proposal, Stored
-from node.partition.producers import Command, Remembered, packed
-from node.partition.source_positions import Begun
+from node.partition.producers import Command, Remembered, command_in, packed
+from node.partition.source_positions import Begun, Moved
 from tests.simulation.ledger import Asked
 from tests.simulation.machine import ChainMachine
 from tests.simulation.violation import require
@@ -62,6 +62,10 @@ class Sending:
         return behind(self.batch, self.position)
 
 
+UNIQUE: Final = Source("counted", 1, 0)
+"""Moves along, so that no two commands are the same bytes."""
+
+
 @dataclass(slots=True, eq=False)
 class Program:
     """One instance. ``epoch``: None before it has taken over; ``taking``: its command is under way."""
@@ -72,6 +76,8 @@ class Program:
     next_offset: int = 0
     taking: bool = False
     under_way: deque[Sending] = field(default_factory=deque)
+    passing: Moved | None = None
+    """The position that it moves to and has no answer about; until then it stores nothing."""
 
 
 class Processing:
@@ -85,7 +91,9 @@ class Processing:
         self._programs = [Program(rng.choice(NAMES)) for _ in range(PROGRAMS)]
         self._late: deque[Sending] = deque(maxlen=20)
         """Of programs that are no more; requests of theirs still come."""
-        self.stored = self.taken_over = 0
+        self._late_moves: deque[Moved] = deque(maxlen=10)
+        """Likewise, and of those that go on."""
+        self.stored = self.taken_over = self.moved = 0
         if cluster.profile.processes:
             self._again()
 
@@ -99,6 +107,7 @@ class Processing:
         for index in sorted(self._cluster.ledger.committed):
             frame = self._cluster.ledger.committed[index]
             if not has_records(frame):
+                done = max(done, self._passed(frame, done))
                 continue
             position = position_in(frame, frame.payload)
             records = records_in(frame, frame.payload)
@@ -125,6 +134,25 @@ class Processing:
                 require(newest == done, "the newest position is kept", f"{replica.name}: {kept}, not {done}")
         self.stored = done
 
+    def _passed(self, frame: Frame, done: int) -> int:
+        """Where a command moves the position to; never back."""
+        if frame.kind is not FrameKind.COMMAND:
+            return 0
+        try:
+            command = command_in(frame)
+        except ValueError:  # What others ask here is of no build.
+            return 0
+        for moved in command.move:
+            if moved.source == SOURCE:
+                self.moved += moved.next_offset > done
+                require(
+                    moved.next_offset >= done,
+                    "what is processed is stored once and in order",
+                    f"entry {frame.index} moves to {moved}; {done} was next",
+                )
+                return moved.next_offset
+        return 0
+
     def _again(self) -> None:
         def attempt() -> None:
             if self._active:
@@ -145,12 +173,20 @@ class Processing:
         machine.order.begin(group.term)
         if self._late and rng.random() < 0.2:
             self._send(None, rng.choice(self._late), replica, machine)
+        if self._late_moves and rng.random() < 0.1:
+            self._move(None, rng.choice(self._late_moves), replica, machine)
         place = rng.randrange(len(self._programs))
         program = self._programs[place]
         if rng.random() < 0.01:
             self._kill(place)
         elif program.epoch is None:
             self._take_over(place, program, replica, machine)
+        elif program.passing is not None or (not program.under_way and rng.random() < 0.3):
+            if program.passing is None:
+                to = program.next_offset + rng.randint(1, 9)
+                program.passing = Moved(*SOURCE, to, program.epoch, program.name)
+                self._late_moves.append(program.passing)
+            self._move(program, program.passing, replica, machine)
         else:
             if len(program.under_way) < UNDER_WAY_MAX and rng.random() < 0.6:
                 program.under_way.append(self._made(program))
@@ -194,6 +230,28 @@ class Processing:
         program.epoch, program.sequence = begun.epoch, 0
         program.next_offset = 0 if kept is None or kept.next_offset is None else kept.next_offset
         self.taken_over += 1
+
+    def _move(
+        self, program: Program | None, moved: Moved, replica: Replica, machine: ChainMachine
+    ) -> None:
+        try:
+            machine.order.check_moved(moved)
+        except (Conflict, ProducerFenced):
+            if program is not None and self._rng.random() < 0.05:
+                self._kill(self._programs.index(program))
+            return
+        self._asked += 1
+        payload = packed(Command([], move=[moved, Moved(*UNIQUE, self._asked, 0, b"")]))
+        self._cluster.ledger.ask(payload, Asked(self._asked, 0))
+
+        def ended(outcome: Outcome | None) -> None:
+            answered = isinstance(outcome, Stored) and self._rng.random() < 0.7
+            if answered and program is not None and program.passing is moved:
+                program.passing, program.next_offset = None, moved.next_offset
+
+        proposal = self._propose(replica, FrameKind.COMMAND, payload, 0, IMPLIED, self._asked, ended)
+        if proposal is not None:
+            machine.order.add_moved(moved, proposal)
 
     def _made(self, program: Program) -> Sending:
         self._asked += 1

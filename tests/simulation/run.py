@@ -36,6 +36,8 @@ class Result:
     """How far programs that process have come."""
     taken_over: int
     """How often one took over."""
+    passed: int
+    """How often one moved its position alone."""
     compacted: int
     """Segments that replicas have compacted."""
     faults: int
@@ -109,6 +111,7 @@ def simulate(
         wrapped=cluster.retrying.wrapped if cluster else 0,
         processed=cluster.processing.stored if cluster else 0,
         taken_over=cluster.processing.taken_over if cluster else 0,
+        passed=cluster.processing.moved if cluster else 0,
         compacted=cluster.compacted if cluster else 0,
         faults=sum(nemesis.struck.values()) if nemesis else 0,
         leaders=len(cluster.watch.leader_of) if cluster else 0,

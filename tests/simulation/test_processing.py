@@ -10,11 +10,9 @@ import os
 
 import pytest
 from floodmark.errors import FloodmarkError
-from floodmark.format.batch import BatchHeader
-from floodmark.format.position import Position
 
 from node.partition.position_order import PositionOrder
-from node.partition.source_positions import Begun, Kept, SourcePositions
+from node.partition.source_positions import Begun, Kept, Moved, SourcePositions
 from tests.simulation.profile import PROFILES, profile_of
 from tests.simulation.run import Result, simulate
 
@@ -51,6 +49,7 @@ def test_programs_do_get_on_and_take_over() -> None:
     result = _run(FIRST)
     assert result.processed >= 50, result
     assert result.taken_over >= 3, result
+    assert result.passed >= 10, result
 
 
 def _breaks(seeds: int = 8) -> str | None:
@@ -62,9 +61,9 @@ def test_without_fencing_it_would_not(monkeypatch: pytest.MonkeyPatch) -> None:
     refusal = PositionOrder._refusal
 
     def unfenced(
-        order: PositionOrder, position: Position, header: BatchHeader, kept: Kept | None
+        order: PositionOrder, moved: Moved, kept: Kept | None, least: int
     ) -> FloodmarkError | None:
-        return refusal(order, position, header, None if kept is None else Kept(kept.next_offset, 0))
+        return refusal(order, moved, None if kept is None else Kept(kept.next_offset, 0), least)
 
     monkeypatch.setattr(PositionOrder, "_refusal", unfenced)
     assert _breaks() == "what is processed is stored once and in order"
@@ -77,4 +76,10 @@ def test_without_keeping_the_position_over_a_takeover_it_would_not(monkeypatch: 
         positions.kept[begun.source] = Kept(None, begun.epoch, begun.producer)
 
     monkeypatch.setattr(SourcePositions, "begin", begin)
+    assert _breaks() == "what is processed is stored once and in order"
+
+
+def test_without_the_order_of_positions_that_move_alone_it_would_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that comes late would move the position back, and what follows would be made once more."""
+    monkeypatch.setattr(PositionOrder, "check_moved", lambda _order, _moved: None)
     assert _breaks() == "what is processed is stored once and in order"

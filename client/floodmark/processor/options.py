@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final
 
 import msgspec
@@ -53,6 +54,7 @@ class ProcessOptions(msgspec.Struct, frozen=True, kw_only=True):
     batch_bytes   what is stored at once, about; all that one record is made into is always stored at once
     compression   "zstd" or "none"
     timeout_s     how long one request may go on failing before ``run`` fails; None for the client's
+    position_every_s  how often at most the position is stored by itself, while nothing is made of what is read
     """
 
     partitions: Sequence[int] | None = None
@@ -60,6 +62,7 @@ class ProcessOptions(msgspec.Struct, frozen=True, kw_only=True):
     batch_bytes: int = 1 << 20
     compression: Compression = "none"
     timeout_s: float | None = None
+    position_every_s: float = 5.0
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work, naming the option."""
@@ -67,6 +70,8 @@ class ProcessOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidRequest(f"compression must be none or zstd, not {self.compression!r}")
         if not 1 <= self.batch_bytes <= BATCH_BYTES_MAX:
             raise InvalidRequest(f"batch_bytes must be 1 to {BATCH_BYTES_MAX}, not {self.batch_bytes}")
+        if not 0 < self.position_every_s < inf:
+            raise InvalidRequest(f"position_every_s must be above 0, not {self.position_every_s}")
 
 
 RECORDS_AT_ONCE: Final = min(10_000, BATCH_RECORDS_MAX)

@@ -1,7 +1,7 @@
 """One source partition and what is made of it: read, made and stored, after a failure from the position on.
 
 What is made waits for the batch before it to be stored: so batches grow with how long storing takes, and the
-next one is made meanwhile.
+next one is made meanwhile. While nothing is made of what is read, the position is stored by itself now and then.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from floodmark.consumer.reader import BatchReader
-from floodmark.errors import OutOfOrderSequence
+from floodmark.errors import FeatureLevelNeeded, MethodNotAllowed, OutOfOrderSequence, StorageFull
 from floodmark.format.record import Record
 from floodmark.processor.options import RECORDS_AT_ONCE, Steps, records_of
 from floodmark.processor.target import Target
@@ -25,7 +25,7 @@ _STEPS_AT_ONCE: Final = 500
 
 
 class _Made:
-    """What was made of the records before ``next_offset`` and behind what was made before."""
+    """What was made of the records before ``next_offset`` and behind what was made before; perhaps nothing."""
 
     __slots__ = ("next_offset", "records", "size")
 
@@ -39,14 +39,23 @@ class PartitionProcessor:
     """One per source partition. ``read``: opens a reader of it from an offset on, None for its beginning."""
 
     def __init__(
-        self, target: Target, read: Callable[[int | None], BatchReader], steps: Steps, *, batch_bytes: int
+        self,
+        target: Target,
+        read: Callable[[int | None], BatchReader],
+        steps: Steps,
+        *,
+        batch_bytes: int,
+        move_every_s: float,
     ) -> None:
         self._target = target
         self._read = read
         self._steps = steps
         self._batch_bytes = batch_bytes
+        self._move_every_s = move_every_s
         self._reader: BatchReader | None = None
         self._stopped = False
+        self._moves = True
+        """Until the cluster says that it knows no positions without records."""
         self.records_read = 0
         self.records_stored = 0
 
@@ -69,7 +78,7 @@ class PartitionProcessor:
             return
 
     async def _process(self, next_offset: int | None) -> None:
-        waiting = _Waiting(self._batch_bytes)
+        waiting = _Waiting(self._batch_bytes, self._move_every_s)
         storing = asyncio.create_task(self._store(waiting))
         making = asyncio.create_task(self._make(waiting, next_offset))
         try:
@@ -99,29 +108,55 @@ class PartitionProcessor:
 
     async def _store(self, waiting: _Waiting) -> None:
         while (made := await waiting.take()) is not None:
-            await self._target.store(made.records, made.next_offset)
-            self.records_stored += len(made.records)
+            if made.records:
+                await self._target.store(made.records, made.next_offset)
+                self.records_stored += len(made.records)
+            elif self._moves:
+                await self._move(made.next_offset)
+
+    async def _move(self, next_offset: int) -> None:
+        """It only saves the next instance work, so the program goes on without where it cannot be done."""
+        try:
+            await self._target.move(next_offset)
+        except (FeatureLevelNeeded, MethodNotAllowed):
+            self._moves = False
+        except StorageFull:
+            pass
 
 
 class _Waiting:
     """What is made and not stored yet."""
 
-    def __init__(self, batch_bytes: int) -> None:
+    def __init__(self, batch_bytes: int, move_every_s: float) -> None:
         self._batch_bytes = batch_bytes
+        self._move_every_s = move_every_s
+        self._passed: int | None = None
+        """Everything before it, and behind what was taken last, came to nothing; None where there is none."""
+        self._pass_at = 0.0
+        """When that is to be stored, on the loop's clock."""
         self._made: deque[_Made] = deque()
         self._size = 0
         self._ended = False
         self._changed = asyncio.Event()
 
     def add(self, next_offset: int, records: list[Record]) -> None:
-        """What comes from one record. Of nothing there is nothing to store: the next batch passes it."""
+        """What comes from one record. Of nothing there is nothing to store: the next batch passes it, or the
+        position moves by itself when that is long in coming.
+        """
         if records:
+            self._passed = None
             made = _Made(next_offset, records)
             self._made.append(made)
             self._size += made.size
             self._changed.set()
         elif self._made:
             self._made[-1].next_offset = next_offset
+        elif self._passed is None:
+            self._passed = next_offset
+            self._pass_at = asyncio.get_running_loop().time() + self._move_every_s
+            self._changed.set()
+        else:
+            self._passed = next_offset
 
     def end(self) -> None:
         """There is no more."""
@@ -134,11 +169,19 @@ class _Waiting:
             await self._change()
 
     async def take(self) -> _Made | None:
-        """The next batch, as soon as there is anything; None at the end."""
+        """The next batch, as soon as there is anything; one without records where only the position moves;
+        None at the end.
+        """
         while not self._made:
+            left_s = self._pass_at - asyncio.get_running_loop().time()
+            if self._passed is not None and (self._ended or left_s <= 0):
+                passed, self._passed = _Made(self._passed, []), None
+                return passed
             if self._ended:
                 return None
-            await self._change()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if self._passed is None else left_s):
+                    await self._change()
         batch = self._made.popleft()
         while (
             self._made

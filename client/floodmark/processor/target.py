@@ -107,6 +107,32 @@ class Target:
         )
         self._sequence += 1
 
+    async def move(self, next_offset: int) -> None:
+        """Store the position alone: nothing came of what was read since the last one.
+
+        Raises ``ProducerFenced``; ``FeatureLevelNeeded`` and ``NotFound`` or ``MethodNotAllowed`` where the
+        cluster knows no such positions.
+        """
+        moved = {
+            "topic_id": self._source.topic_id,
+            "partition": self._source.partition,
+            "next_offset": next_offset,
+            "producer": self._name,
+            "producer_epoch": self._epoch,
+        }
+        await self._transport.call(
+            Request(
+                method="PUT",
+                path=self._positions,
+                query=self._query(),
+                headers=self._headers,
+                body=msgspec.json.encode(moved),
+                route=self._route,
+            ),
+            Deadline(self._timeout_s),
+            attempt_timeout_s=self._transport.request_timeout_s + GRACE_S,
+        )
+
     def _query(self) -> dict[str, str | int]:
         """The node gets less time than the connection, so that it can still say how the request ended."""
         timeout_s = min(self._transport.request_timeout_s, self._timeout_s)
