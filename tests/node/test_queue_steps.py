@@ -7,9 +7,9 @@ from floodmark.errors import InvalidRequest, QueueExists
 
 from node.coordinator.queues import administration
 from node.coordinator.queues.administration import Put
-from node.coordinator.queues.requests import Action, QueueConfig, Settled
-from node.coordinator.queues.values import State
-from tests.node.queue_steps import TOPIC, KeptQueue
+from node.coordinator.queues.requests import Action, Breaker, QueueConfig, Settled
+from node.coordinator.queues.values import CLOSED, HALF_OPEN, OPEN, State
+from tests.node.queue_steps import DEAD_TOPIC, TOPIC, KeptQueue
 
 DONE, ALREADY, LATE = Settled.DONE, Settled.ALREADY, Settled.LATE
 
@@ -62,6 +62,43 @@ def test_what_failed_comes_again_after_its_delay() -> None:
     kept.passes(1)
     assert kept.offsets(10) == [0]
     assert kept.queue.lanes[TOPIC, 0].source.redelivered == 3
+
+
+def test_what_was_not_begun_is_given_back_and_counts_as_nothing() -> None:
+    """Neither as a delivery, after which it would be dead, nor as a failure, after which the queue pauses."""
+    breaker = Breaker(failures=50, deliveries=4, window_ms=60_000, pause_ms=1_000)
+    kept = KeptQueue(max_deliveries=1, backoff_ms=(1_000,), breaker=breaker, dead_letter_topic_id=DEAD_TOPIC)
+    kept.produce([None] * 4)
+    for _ in range(3):
+        assert kept.offsets(4) == [0, 1, 2, 3]
+        assert kept.settle(Action.RELEASE, range(4)) == [DONE] * 4
+        assert kept.settle(Action.RELEASE, range(4)) == [ALREADY] * 4
+        assert kept.settle(Action.ACK, [0]) == [LATE]
+    assert kept.queue.state.breaker == CLOSED
+    assert {run.value.state for run in kept.queue.lanes[TOPIC, 0].at.values()} == {State.WAITING}
+    assert kept.offsets(4) == [0, 1, 2, 3]
+    assert kept.settle(Action.NACK, range(4)) == [DONE] * 4
+    assert kept.queue.state.breaker == OPEN
+    assert {run.value.state for run in kept.queue.lanes[TOPIC, 0].at.values()} == {State.DYING}
+
+
+def test_a_half_open_queue_tries_another_record_when_one_is_given_back() -> None:
+    """Nobody knows yet whether things work again."""
+    breaker = Breaker(failures=50, deliveries=1, window_ms=60_000, pause_ms=1_000)
+    kept = KeptQueue(backoff_ms=(1,), breaker=breaker)
+    kept.produce([None] * 3)
+    kept.offsets(1)
+    kept.settle(Action.NACK, [0])
+    assert kept.queue.state.breaker == OPEN
+    kept.passes(1_000)
+    for _ in range(3):
+        assert kept.offsets(3) == [0]
+        assert kept.queue.state.breaker == HALF_OPEN
+        assert kept.offsets(3) == []
+        assert kept.settle(Action.RELEASE, [0], lease=kept.leases - 1) == [DONE]
+    assert kept.offsets(3) == [0]
+    assert kept.settle(Action.ACK, [0]) == [DONE]
+    assert kept.queue.state.breaker == CLOSED
 
 
 def test_a_receipt_is_late_when_its_time_is_up() -> None:

@@ -68,6 +68,8 @@ class Action(enum.StrEnum):
     """The visibility timeout begins anew, or with ``delay_ms``."""
     REJECT = "reject"
     """It is dead at once, with a reason."""
+    RELEASE = "release"
+    """It was not begun: again at once, or after ``delay_ms``. That is no failure, and counts as no delivery."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -21,7 +21,12 @@ from node.coordinator.queues.values import CLOSED, Ended, QueueValue, State
 RUNS_PER_STEP: Final = 1_000
 """Of a term that is over: the others are left for the next step."""
 
-_ENDED: Final = {Action.ACK: ACKED, Action.NACK: str(Ended.NACK), Action.REJECT: str(Ended.REJECT)}
+_ENDED: Final = {
+    Action.ACK: ACKED,
+    Action.NACK: str(Ended.NACK),
+    Action.REJECT: str(Ended.REJECT),
+    Action.RELEASE: str(Ended.RELEASE),
+}
 
 
 class _Kind(NamedTuple):
@@ -115,6 +120,9 @@ class _Ending:
             if kind.action is Action.EXTEND:
                 self._extend(run, bits, kind.delay_ms)
                 continue
+            if kind.action is Action.RELEASE:
+                self._release(run, bits, kind.delay_ms or 0)
+                continue
             if kind.action is Action.NACK:
                 self.fail(run, bits, Ended.NACK, kind.delay_ms, kind.reason)
                 continue
@@ -140,8 +148,15 @@ class _Ending:
         if delay_ms is None:
             delays = config.backoff_ms
             delay_ms = delays[min(value.deliveries, len(delays)) - 1] if delays else 0
+        self._wait(run, bits, ended, excused, delay_ms, reason)
+
+    def _release(self, run: Run, bits: int, delay_ms: int) -> None:
+        """Nobody has begun. A half open queue tries another record, since its lease is over."""
+        self._wait(run, bits, Ended.RELEASE, run.value.excused + 1, delay_ms, run.value.reason)
+
+    def _wait(self, run: Run, bits: int, ended: Ended, excused: int, delay_ms: int, reason: str) -> None:
         waiting = msgspec.structs.replace(
-            value,
+            run.value,
             state=State.WAITING,
             excused=excused,
             due_ms=self._now_ms + delay_ms,

@@ -37,6 +37,7 @@ class Ended(enum.StrEnum):
     TIMEOUT = "timeout"
     NACK = "nack"
     REJECT = "reject"
+    RELEASE = "release"
 
 
 class QueueValue(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
