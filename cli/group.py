@@ -12,6 +12,7 @@ from cli.api import Api, Document
 from cli.complete import complete_groups, complete_topics
 from cli.exits import USAGE, Failure
 from cli.group_offsets import partition_of, read_offsets
+from cli.group_positions import positions
 from cli.output import Column, View, field, output_option, show
 from cli.session import Session, cluster_options, confirm, run, talk
 
@@ -73,6 +74,9 @@ def group() -> None:
 
     A group is made by its first consumer: 'floodmark consume TOPIC -g GROUP'.
     """
+
+
+group.add_command(positions)
 
 
 @group.command("list")

@@ -243,6 +243,7 @@ class HostCollector(Collector):
         ):
             yield kind(f"floodmark_{name}", text, value)
         replicas = list(self._local.values())
+        kept = [len(item.appender.positions.kept) for item in replicas if isinstance(item, Replica)]
         for name, text, value in (
             ("replicas", "Replicas on this node.", len(replicas)),
             ("leaderships", "Replicas that lead.", sum(item.group.is_ready_leader for item in replicas)),
@@ -252,6 +253,8 @@ class HostCollector(Collector):
                 "Producers remembered.",
                 sum(item.appender.producers for item in replicas if isinstance(item, Replica)),
             ),
+            ("positions", "Positions of groups that replicas keep.", sum(kept)),
+            ("positions_most", "The most that one replica keeps; it takes 1,000.", max(kept, default=0)),
             ("inflight_bytes", "Request bodies held.", self._inflight()),
             ("answer_bytes", "Bytes held for answers to reads.", self._answers()),
         ):

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import floodmark
-from node.metadata.levels import GROUPS
+from node.metadata.levels import GROUPS, MOVED_POSITIONS
 from tests.http.conftest import Harness
 
 
@@ -78,3 +78,26 @@ async def test_groups_are_listed_sent_elsewhere_and_deleted(http: Harness, tmp_p
     assert (await run(http, "group", "lag", "g", "-o", "jsonl")).stdout == ""
     assert (await run(http, "group", "delete", "g", "--yes")).exit_code == 0
     assert (await run(http, "group", "describe", "g")).exit_code == 3
+
+
+async def test_positions_in_partitions_are_shown_and_deleted(http: Harness) -> None:
+    """With the source's name while there is one; what other groups keep stays."""
+    await http.make_topic("source")
+    source = json.loads((await http.call("GET", "/v1/topics/source")).body)["topic_id"]
+    for group, topic_id, partition in (("g", source, 1), ("g", 1 << 40, 0), ("h", source, 1)):
+        path = f"/v1/topics/t/partitions/{partition}/positions/{group}"
+        begun = await http.call("POST", path, json={"topic_id": topic_id, "partition": 3})
+        assert begun.status == 200, begun.body
+    http.cluster.level = MOVED_POSITIONS
+    moved = {"topic_id": source, "partition": 3, "next_offset": 42, "producer": "p", "producer_epoch": 0}
+    assert (await http.call("PUT", "/v1/topics/t/partitions/1/positions/g", json=moved)).status == 200
+    shown = (await run(http, "group", "positions", "g", "t")).stdout.splitlines()
+    assert [line.split() for line in shown[1:]] == [
+        ["t", "0", f"#{1 << 40}", "3", "-"],
+        ["t", "1", "source", "3", "42"],
+    ]
+    assert (await run(http, "group", "positions", "g", "none")).exit_code == 3
+    deleted = await run(http, "group", "positions", "g", "t", "--delete", "--yes", "-o", "name")
+    assert (deleted.stdout, "deleted 2 positions of g in t" in deleted.stderr) == ("t/0\nt/1\n", True)
+    assert (await run(http, "group", "positions", "g", "t", "-o", "name")).stdout == ""
+    assert (await run(http, "group", "positions", "h", "t", "-o", "name")).stdout == "t/1\n"

@@ -50,6 +50,13 @@ async def kept(cluster: NodeCluster, node: TestNode) -> list[tuple[int, int, int
     ]
 
 
+async def metrics_of(cluster: NodeCluster, node: TestNode) -> dict[str, float]:
+    """How many positions its replicas keep."""
+    async with cluster.session.get(f"{node.url}/metrics") as answer:
+        rows = [line.removeprefix("floodmark_node_").split() for line in (await answer.text()).splitlines()]
+    return {row[0]: float(row[1]) for row in rows if row and row[0].startswith("positions")}
+
+
 async def kinds(cluster: NodeCluster) -> list[TestNode]:
     """The leader, a follower, and a node without a replica."""
     leader = await cluster.leader("out")
@@ -199,6 +206,8 @@ async def test_a_position_moves_without_records_at_every_kind_of_node(tmp_path: 
             stored = await produce(cluster, node, number, headers=headers(number, f"g;7;3;{at + 1}"))
             assert (stored[0], stored[1]["first_offset"]) == (200, number)
         assert (await move(nodes[2], 40))[0] == 200
+        assert await metrics_of(cluster, nodes[0]) == {"positions": 1, "positions_most": 1}
+        assert await metrics_of(cluster, nodes[2]) == {"positions": 0, "positions_most": 0}
         begun = await call(cluster, nodes[1], "POST", POSITIONS, json={**source, "producer": "p"})
         assert (begun[1]["next_offset"], begun[1]["producer_epoch"]) == (40, 1)
         fenced = await move(nodes[2], 50)

@@ -36,6 +36,7 @@ EXPECTED: Final[list[tuple[str, str, int, int]]] = [
     ("group lag", "g", 1, 3),
     ("group list", "", 0, 0),
     ("group members", "g", 1, 3),
+    ("group positions", "g t", 1, 0),
     ("group seek", "g --to earliest --topic t --dry-run", 1, 0),
     ("login", "nobody --password-stdin", 1, 1),
     ("node drain", "n9 --status", 1, 3),
