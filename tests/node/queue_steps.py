@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from node.coordinator.groups.decision import Decision
-from node.coordinator.queues import administration, leasing, settling
+from node.coordinator.queues import administration, dying, leasing, settling
 from node.coordinator.queues.administration import Put
 from node.coordinator.queues.leasing import Again, Ask, Fresh, Leased, Seen, key_hash
 from node.coordinator.queues.queue import Queue
@@ -31,6 +31,8 @@ class KeptQueue:
         self.clock_s = 0.0
         self.writes = 0
         self.leases = 0
+        self.dead_end = 100
+        """Of the dead letter topic, partition 0."""
         self.topic: dict[int, list[Seen]] = {}
         self.config = QueueConfig(topic="jobs", topic_id=TOPIC, **config)
         self.take(administration.put(self.queue, Put(self.config, 1, {}), now_ms=self.now_ms))
@@ -88,6 +90,10 @@ class KeptQueue:
         ]
         return self.settle_all(asked)
 
+    def settle_at(self, action: Action, place: Place) -> Settled:
+        """One record, wherever it is, by the last lease."""
+        return self.settle_all([Settlement(place=place, lease=self.leases, action=action)])[0]
+
     def settle_all(self, asked: Sequence[Settlement]) -> list[Settled]:
         """What came of each."""
         return self.take(settling.settle(self.queue, asked, now_ms=self.now_ms))
@@ -98,3 +104,14 @@ class KeptQueue:
         while count := self.take(settling.end(self.queue, clock_s=self.clock_s, now_ms=self.now_ms)):
             records += count
         return records
+
+    def die(self, *, partition: int = 0, topic_id: int = TOPIC) -> list[int]:
+        """What is on its way to the dead letters gets there; the numbers."""
+        found = list(self.queue.dying(topic_id, partition))
+        sent = [
+            dying.Sent(number, Place(DEAD_TOPIC, partition, self.dead_end + place))
+            for place, (number, _, _) in enumerate(found)
+        ]
+        self.dead_end += len(sent)
+        self.take(dying.sent(self.queue, topic_id, partition, sent))
+        return [number for number, _, _ in found]

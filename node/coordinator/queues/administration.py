@@ -106,13 +106,13 @@ def purge(queue: Queue, ends: Mapping[int, int]) -> Decision[Removed]:
             changes.source(lane, msgspec.structs.replace(source, next=end, taken=taken))
     left = PAIRS_PER_STEP
     for lane in queue.lanes.values():
-        for run in list(lane.runs.values())[: max(0, left)]:
-            if run.value.state != State.DYING:
-                changes.settle(run, run.open)
-                records += run.open.bit_count()
-                left -= 1
-        for times in list(lane.times.values())[: max(0, left)]:
+        runs = [run for run in lane.runs.values() if run.value.state != State.DYING]
+        for run in runs[:left]:
+            changes.settle(run, run.open)
+            records += run.open.bit_count()
+        left -= min(left, len(runs))
+        for times in list(lane.times.values())[:left]:
             changes.settle_times(times, times.open)
             records += times.open.bit_count()
-            left -= 1
-    return Decision(changes.pairs(), Removed(records, left <= 0))
+        left -= min(left, len(lane.times))
+    return Decision(changes.pairs(), Removed(records, left == 0))

@@ -96,14 +96,20 @@ class Changes:
         """Records that wait for their time, in order, behind all others that do."""
         tail = lane.tail
         at = 0
-        if tail is not None and tail.count < GROWS_UP_TO and records[0][0] > tail.offset(tail.count - 1):
+        # Of one that loses records in this step what is left is written already.
+        grows = tail is not None and tail not in self._ripe and tail.count < GROWS_UP_TO
+        if tail is not None and grows and records[0][0] > tail.offset(tail.count - 1):
             at = max(0, GROWS_UP_TO - tail.count) if len(records) < RECORDS_MAX else RECORDS_MAX - tail.count
             grown = times_value([*tail.records(), *records[:at]])
             self._others.append((self._key(Kind.TIMES, lane, tail.base), values.encode(grown)))
             if tail.open != (1 << tail.count) - 1:
                 left = left_value(tail.open | ((1 << grown.count) - (1 << tail.count)))
                 self._others.append((self._key(Kind.LEFT, lane, tail.base), values.encode(left)))
-        for begin in range(at, len(records), RECORDS_MAX):
+        self.scatter(lane, records[at:])
+
+    def scatter(self, lane: Lane, records: list[Delayed]) -> None:
+        """Records that wait for their time, in order, anywhere between others; none of them did before."""
+        for begin in range(0, len(records), RECORDS_MAX):
             some = records[begin : begin + RECORDS_MAX]
             self._others.append((self._key(Kind.TIMES, lane, some[0][0]), values.encode(times_value(some))))
 

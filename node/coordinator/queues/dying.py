@@ -24,7 +24,7 @@ from node.coordinator.queues.values import DeadValue, Ended, RunValue, State
 
 
 class Sent(NamedTuple):
-    """A dying record that is in the dead letter topic now; None: it could not be read, and never will be."""
+    """A dying record that is in the dead letter topic now; None: it cannot be read any more, and is lost."""
 
     number: int
     at: Place | None
@@ -77,20 +77,27 @@ def sent(queue: Queue, topic_id: int, partition: int, letters: Sequence[Sent]) -
     are listed now."""
     lane = queue.lanes.get((topic_id, partition))
     changes = Changes(queue)
-    listed = 0
+    listed = lost = 0
     if lane is None:
         return Decision([], 0)
-    first = min(lane.dying, default=0)
-    for expected, (number, at) in enumerate(sorted(letters), first):
-        offset = lane.dying.get(number)
-        if offset is None or number != expected:
+    for expected, (number, at) in zip(sorted(lane.dying), sorted(letters), strict=False):
+        if number != expected:
             break
+        offset = lane.dying[number]
         run = lane.at[offset]
-        changes.settle(run, 1 << (offset - run.base))
-        if at is not None:
-            listed += 1
-            name = DeadName(topic_id, partition, number)
-            changes.other((dead_key(queue, name), values.encode(_dead(run.value, offset, at))))
+        bit = 1 << (offset - run.base)
+        changes.settle(run, bit)
+        if at is None:
+            lost += 1
+            continue
+        listed += 1
+        name = DeadName(topic_id, partition, number)
+        changes.other((dead_key(queue, name), values.encode(_dead(run.value, offset, at))))
+    if lost:
+        # It has a number and is no dead letter: taken once more, it is missing nowhere.
+        source = lane.source
+        taken = source.taken + lost
+        changes.source(lane, msgspec.structs.replace(source, lost=source.lost + lost, taken=taken))
     for name in _oldest(queue, len(queue.dead) + listed - DEAD_MAX):
         changes.other((dead_key(queue, name), None))
     return Decision(changes.pairs(), listed)

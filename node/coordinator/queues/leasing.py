@@ -43,7 +43,8 @@ class Seen(NamedTuple):
 
 class Fresh(NamedTuple):
     """What was read of a partition of the queue's topic, in order. It begins at ``Queue.next_of``, or before;
-    otherwise it is passed over. ``end``: all below was read, whether or not there were records."""
+    otherwise it is passed over, unless the queue
+    has not begun there. ``end``: all below was read, whether or not there were records."""
 
     partition: int
     begin: int
@@ -215,7 +216,7 @@ class _Leasing:
         """What was not seen before."""
         lane = self.queue.lane(self.queue.state.config.topic_id, fresh.partition)
         source = lane.source
-        if fresh.begin > source.next:
+        if fresh.begin > source.next and lane.stored is not None:
             return
         passing = _Passing(self, lane)
         after, passed = fresh.end, 0

@@ -77,6 +77,17 @@ class Times:
             if due[index] <= now_ms:
                 yield index
 
+    def below(self, offset: int) -> int:
+        """The bits of open records below an offset."""
+        bits = 0
+        if self.base >= offset:
+            return bits
+        for index in indexes(self.open):
+            if self.offset(index) >= offset:
+                break
+            bits |= 1 << index
+        return bits
+
     def records(self) -> list[Delayed]:
         """All that were ever in it, in order."""
         return [(self.offset(index), self.key(index), self.due(index)) for index in range(self.count)]

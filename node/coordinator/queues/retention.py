@@ -1,0 +1,43 @@
+"""What retention removes before it was settled is lost: it is counted, and not waited for."""
+
+from __future__ import annotations
+
+import msgspec
+
+from node.coordinator.groups.decision import Decision
+from node.coordinator.queues.administration import Removed
+from node.coordinator.queues.changes import Changes
+from node.coordinator.queues.limits import PAIRS_PER_STEP
+from node.coordinator.queues.queue import Queue
+from node.coordinator.queues.values import State
+
+
+def passed(queue: Queue, topic_id: int, partition: int, start: int) -> Decision[Removed]:
+    """The log of a partition begins here now. Again while there is more. Dying records are left to who sends
+    them, and finds that they cannot be read."""
+    lane = queue.lanes.get((topic_id, partition))
+    if not queue or lane is None or lane.stored is None:
+        return Decision([], Removed(0, more=False))
+    changes = Changes(queue)
+    left = PAIRS_PER_STEP
+    lost = 0
+    runs = [run for run in lane.runs.values() if run.first < start and run.value.state != State.DYING]
+    for run in runs[:left]:
+        gone = run.open & ((1 << (start - run.base)) - 1)
+        changes.settle(run, gone)
+        lost += gone.bit_count()
+    left -= min(left, len(runs))
+    all_times = [times for times in lane.times.values() if times.below(start)]
+    for times in all_times[:left]:
+        gone = times.below(start)
+        changes.settle_times(times, gone)
+        lost += gone.bit_count()
+    left -= min(left, len(all_times))
+    source = lane.source
+    unseen = start - source.next
+    if unseen > 0 and topic_id == queue.state.config.topic_id:
+        lost += unseen
+        source = msgspec.structs.replace(source, next=start, taken=source.taken + unseen)
+    if lost:
+        changes.source(lane, msgspec.structs.replace(source, lost=source.lost + lost))
+    return Decision(changes.pairs(), Removed(lost, left == 0))

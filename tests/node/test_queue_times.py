@@ -1,0 +1,111 @@
+"""Records that are not to be delivered before their time, and what retention takes, as pure steps."""
+
+from __future__ import annotations
+
+from node.coordinator.queues import retention
+from node.coordinator.queues.description import info
+from node.coordinator.queues.requests import Action, Settled
+from tests.node.queue_steps import TOPIC, KeptQueue
+
+DONE, ALREADY, LATE = Settled.DONE, Settled.ALREADY, Settled.LATE
+
+
+def test_a_delayed_record_is_delivered_when_it_is_due() -> None:
+    """Not before, also by a new leader; others pass it, and it is not in the window."""
+    kept = KeptQueue(window=2)
+    kept.produce([None] * 3, deliver_at_ms=kept.now_ms + 1_000)
+    kept.produce([None] * 2)
+    assert kept.offsets(10) == [3, 4]
+    assert kept.queue.delayed == 3
+    assert kept.settle(Action.ACK, [0, 3, 4]) == [LATE, DONE, DONE]
+    kept.passes(999)
+    kept.queue = kept.again()
+    assert kept.queue.next_due_ms() == kept.now_ms + 1
+    assert kept.offsets(10) == []
+    kept.passes(1)
+    assert kept.offsets(2) == [0, 1]
+    kept.queue = kept.again()
+    assert kept.offsets(2) == [2]
+    assert kept.settle(Action.ACK, [2]) == [DONE]
+    assert (kept.queue.delayed, kept.again().delayed) == (0, 0)
+    assert info(kept.queue, ends={0: 5}, oldest_ms=None).depth == 2
+
+
+def test_delayed_records_share_pairs() -> None:
+    """Also those that come in one by one, and between others; what is due is one bit less."""
+    kept = KeptQueue()
+    for _ in range(100):
+        kept.produce([None], deliver_at_ms=kept.now_ms + 1_000)
+        kept.produce([None])
+        kept.settle(Action.ACK, kept.offsets())
+    assert kept.queue.delayed == 100
+    assert len(kept.state) == 2 + 2
+    kept.passes(1_000)
+    assert kept.offsets(3) == [0, 2, 4]
+    assert len(kept.state) == 2 + 3 + 1
+    for _ in range(10):
+        kept.produce([None], deliver_at_ms=kept.now_ms + 1_000)
+    kept.lease(10)
+    again = kept.again()
+    assert again.delayed == kept.queue.delayed
+    kept.produce([None] * 600, deliver_at_ms=kept.now_ms + 1_000)
+    kept.settle(Action.ACK, kept.offsets(300))
+    kept.passes(1_000)
+    assert kept.offsets(1_000) == list(range(200, 810))
+    assert kept.again().in_flight == kept.queue.in_flight
+
+
+def test_a_delayed_record_takes_its_place_in_its_key_when_it_is_due() -> None:
+    """Before those that wait, behind the one that is in hand; one of a key at a time all along."""
+    kept = KeptQueue(ordering="key")
+    kept.produce(["a"], deliver_at_ms=kept.now_ms + 1_000)
+    kept.produce(["a", "a"])
+    assert kept.offsets(10) == [1]
+    assert kept.offsets(10) == []
+    kept.passes(1_000)
+    assert kept.offsets(10) == []
+    kept.produce(["a"])
+    assert kept.offsets(10) == []
+    for lease, (offset, following) in zip((1, 5, 6), ((1, 0), (0, 2), (2, 3)), strict=True):
+        assert kept.settle(Action.ACK, [offset], lease=lease) == [DONE]
+        assert kept.offsets(10) == [following]
+
+
+def test_a_clock_that_is_set_back_delivers_nothing_early() -> None:
+    """What was due by the clock as it was may be delivered; all else waits."""
+    kept = KeptQueue()
+    kept.produce([None], deliver_at_ms=kept.now_ms + 1_000)
+    kept.produce([None], deliver_at_ms=kept.now_ms + 2_000)
+    kept.lease()
+    kept.passes(1_500)
+    assert kept.queue.ready_now(kept.now_ms, 5)
+    kept.passes(-1_500)
+    assert kept.offsets(5) == [0]
+    kept.passes(1_999)
+    assert kept.offsets(5) == []
+    kept.passes(1)
+    assert kept.offsets(5) == [1]
+
+
+def test_what_retention_takes_is_lost() -> None:
+    """Counted wherever it was: in hand, waiting, delayed or not seen yet; what is left goes on."""
+    kept = KeptQueue(ordering="key")
+    kept.produce(["a", "a", "b", None])
+    kept.produce([None] * 3, deliver_at_ms=kept.now_ms + 1_000)
+    kept.produce([None] * 4)
+    assert kept.offsets(4) == [0, 2, 3, 7]
+    assert kept.settle(Action.ACK, [2]) == [DONE]
+    removed = kept.take(retention.passed(kept.queue, TOPIC, 0, 1))
+    assert (removed.records, removed.more) == (1, False)
+    assert kept.offsets(1) == [1]
+    removed = kept.take(retention.passed(kept.queue, TOPIC, 0, 5))
+    assert removed.records == 3
+    assert kept.queue.delayed == 2
+    removed = kept.take(retention.passed(kept.queue, TOPIC, 0, 10))
+    assert removed.records == 2 + 1 + 2
+    assert kept.settle(Action.ACK, [7], lease=1) == [ALREADY]
+    assert kept.offsets(4) == [10]
+    for view in (kept.queue, kept.again()):
+        found = info(view, ends={0: 11}, oldest_ms=None)
+        assert (found.lost, found.settled, found.in_flight, found.depth) == (9, 1, 1, 1)
+    assert kept.take(retention.passed(kept.queue, TOPIC, 0, 10)).records == 0
