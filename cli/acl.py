@@ -15,7 +15,7 @@ from cli.session import Session, cluster_options, run, talk
 OPERATIONS: Final = ("read", "write", "create", "alter", "delete", "describe", "all")
 _PATH: Final = "/v1/acls"
 _ALL: Final = "*"
-_KINDS: Final = ("topic", "group", "stream")
+_KINDS: Final = ("topic", "group", "stream", "queue")
 
 _ACLS = View(
     columns=(
@@ -43,6 +43,7 @@ def _resource_options(*, prefix: bool) -> Callable[[Any], Any]:
             click.option("--topic", metavar="NAME", help=f"A topic{every}."),
             click.option("--group", metavar="NAME", help="A consumer group."),
             click.option("--stream", metavar="NAME", help="A stream."),
+            click.option("--queue", metavar="NAME", help="A queue."),
             click.option("--cluster", is_flag=True, help="The cluster itself."),
         ]
         if prefix:
@@ -207,14 +208,14 @@ def _resource(on: Document) -> Document | None:
     """What is named by the options; None where nothing is."""
     named = [(kind, on[kind]) for kind in _KINDS if on[kind] is not None]
     if len(named) + bool(on["cluster"]) > 1:
-        raise Failure("name one of --topic, --group, --stream and --cluster", exit_code=USAGE)
+        raise Failure("name one of --topic, --group, --stream, --queue and --cluster", exit_code=USAGE)
     if on["cluster"]:
         if on["prefix"]:
             raise Failure("--prefix goes with a name; there is one cluster", exit_code=USAGE)
         return {"kind": "cluster", "name": "", "pattern": "literal"}
     if not named:
         if on["prefix"]:
-            raise Failure("--prefix goes with --topic, --group or --stream", exit_code=USAGE)
+            raise Failure("--prefix goes with --topic, --group, --stream or --queue", exit_code=USAGE)
         return None
     kind, name = named[0]
     if name == _ALL:
@@ -225,7 +226,7 @@ def _resource(on: Document) -> Document | None:
 def _named(on: Document) -> Document:
     found = _resource(on)
     if found is None:
-        raise Failure("on what? Give --topic, --group, --stream or --cluster", exit_code=USAGE)
+        raise Failure("on what? Give --topic, --group, --stream, --queue or --cluster", exit_code=USAGE)
     return found
 
 

@@ -11,6 +11,7 @@ from node.broker.groups import GroupAdmin
 from node.broker.moves import MoveAdmin
 from node.broker.nodes import NodeAdmin
 from node.broker.partitions import Partition
+from node.broker.queues import QueueAdmin
 from node.broker.quotas import QuotaAdmin
 from node.broker.topics import TopicAdmin, TopicInfo, TopicLimits
 from node.broker.users import UserAdmin
@@ -90,6 +91,10 @@ class Broker(Protocol):
     @property
     def groups(self) -> GroupAdmin:
         """Groups of consumers."""
+
+    @property
+    def queues(self) -> QueueAdmin:
+        """Views on topics whose records are settled one by one."""
 
     @property
     def acls(self) -> AclAdmin:

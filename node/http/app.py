@@ -23,6 +23,10 @@ from node.http.origins import Origins
 from node.http.produce import PartitionProduce
 from node.http.produce_topic import TopicProduce
 from node.http.producers import Producers
+from node.http.queue_dead import QueueDead
+from node.http.queue_receive import QueueReceive
+from node.http.queue_settling import QueueSettling
+from node.http.queues import Queues
 from node.http.quotas import Quotas
 from node.http.reassignments import Reassignments
 from node.http.shaping import Shaping
@@ -73,6 +77,8 @@ def _routes(context: HttpContext) -> list[web.RouteDef]:
     acls, quotas = AccessControl(context), Quotas(context)
     shaping, users, positions = Shaping(context), Users(context), SourcePositions(context)
     groups, offsets = Groups(context), GroupOffsets(context)
+    queues, settling, dead = Queues(context), QueueSettling(context), QueueDead(context)
+    queue = "/v1/queues/{queue}"
     group = "/v1/groups/{group}"
     topic = "/v1/topics/{topic}"
     partition = topic + "/partitions/{partition}"
@@ -89,6 +95,21 @@ def _routes(context: HttpContext) -> list[web.RouteDef]:
         web.post(f"{partition}/positions/{{group}}", positions.post),
         web.put(f"{partition}/positions/{{group}}", positions.put),
         web.delete(f"{partition}/positions/{{group}}", positions.delete),
+        web.post(f"{queue}/receive", QueueReceive(context).post),
+        web.post(f"{queue}/ack", settling.ack),
+        web.post(f"{queue}/nack", settling.nack),
+        web.post(f"{queue}/extend", settling.extend),
+        web.post(f"{queue}/reject", settling.reject),
+        web.post(f"{queue}/settle", settling.settle),
+        web.post(f"{queue}/purge", queues.purge),
+        web.post(f"{queue}/dead/replay", dead.replay),
+        web.post(f"{queue}/dead/purge", dead.purge),
+        web.get(f"{queue}/dead", dead.list),
+        web.get(f"{queue}/dead/{{id}}", dead.get),
+        web.get(queue, queues.get),
+        web.put(queue, queues.put),
+        web.delete(queue, queues.delete),
+        web.get("/v1/queues", queues.list),
         web.get(topic, topics.get),
         web.put(topic, topics.put),
         web.patch(topic, topics.patch),

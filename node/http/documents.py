@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from node.service.queue_dead import DeadLetterListing
+from node.service.queue_settling import EndedDelivery
+
 _Text = str | msgspec.UnsetType
 
 
@@ -121,6 +124,41 @@ class TopicPage(msgspec.Struct, frozen=True):
     cursor: str
     left_out: list[int] | msgspec.UnsetType = msgspec.UNSET
     """Partitions that cannot be read at the moment."""
+
+
+class QueueRecord(msgspec.Struct, frozen=True):
+    """A record that a queue delivers, and the receipt of this delivery. ``visible_ms``: how long the worker
+    has. ``topic``: the queue's, or that of its dead letters where one is delivered again."""
+
+    receipt: str
+    deliveries: int
+    visible_ms: int
+    topic: str
+    partition: int
+    offset: int
+    timestamp: str | None
+    key: str | msgspec.UnsetType | None = msgspec.UNSET
+    key_b64: _Text = msgspec.UNSET
+    value: Any = msgspec.UNSET
+    value_b64: _Text = msgspec.UNSET
+    tombstone: bool | msgspec.UnsetType = msgspec.UNSET
+    headers: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+    headers_list: list[tuple[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+
+
+class QueuePage(msgspec.Struct, frozen=True):
+    """Records for a worker. ``settled``: what came of the request's receipts, in their order."""
+
+    records: list[QueueRecord]
+    settled: list[EndedDelivery] | msgspec.UnsetType = msgspec.UNSET
+    paused: _Text = msgspec.UNSET
+    """Why there is nothing: breaker_open, window_full, in_flight_full."""
+
+
+class DeadLetterPage(DeadLetterListing, frozen=True, kw_only=True):
+    """A dead letter with its record in the dead letter topic; null where retention has removed it."""
+
+    record: ReadRecord | None
 
 
 class GroupRecord(ReadRecord, frozen=True, kw_only=True):

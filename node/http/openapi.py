@@ -36,6 +36,7 @@ from node.http.documents import (
 from node.http.media import ANSWERS, Media
 from node.http.openapi_groups import group_paths
 from node.http.openapi_parts import DURATION, POSITIVE, TEXT, header, operation, path, query
+from node.http.openapi_queues import queue_paths
 from node.request_limits import RequestLimits
 from node.service.acls import AclList, AddedAcls
 from node.service.cluster import NodeList
@@ -303,6 +304,7 @@ def document(settings: RequestLimits) -> dict[str, Any]:
                 )
             },
             **group_paths(timeout, listing),
+            **queue_paths(timeout, listing),
             topic_records: {
                 "get": operation(
                     "Read all partitions",

@@ -21,12 +21,14 @@ from node.broker import (
 )
 from node.http.documents import (
     Alive,
+    DeadLetterPage,
     GroupPage,
     PartitionBounds,
     PartitionPage,
     Problem,
     Produced,
     ProducedRecords,
+    QueuePage,
     Ready,
     ReadyPartitions,
     TopicPage,
@@ -42,6 +44,9 @@ from node.service.group_offsets import CommittedOffsets
 from node.service.group_reset import ResetResult
 from node.service.moves import Reassignments
 from node.service.producer_ids import ProducerNumber
+from node.service.queue_admin import Purged, QueueDescription, QueueList
+from node.service.queue_dead import DeadLetterList, Replayed
+from node.service.queue_settling import EndedDeliveries
 from node.service.quotas import QuotaList
 from node.service.source_positions import BegunEpoch, SourcePositions
 from node.service.tokens import TokenList
@@ -63,6 +68,14 @@ _RESULTS: Final[tuple[type, ...]] = (
     AclDecision,
     AclList,
     AddedAcls,
+    DeadLetterList,
+    DeadLetterPage,
+    EndedDeliveries,
+    Purged,
+    QueueDescription,
+    QueueList,
+    QueuePage,
+    Replayed,
     Alive,
     BegunEpoch,
     ClusterHealth,

@@ -16,7 +16,7 @@ _TEXT: Final = {"type": "string"}
 _USER: Final = {"type": "string", "pattern": "^[A-Za-z0-9._@-]{1,64}$"}
 ACL_FIELDS: Final[dict[str, dict[str, Any]]] = {
     "principal": {"type": "string", "description": "A user; * is every authenticated one; or anonymous"},
-    "kind": {"type": "string", "enum": ["topic", "group", "stream", "cluster"]},
+    "kind": {"type": "string", "enum": ["topic", "group", "stream", "queue", "cluster"]},
     "name": {"type": "string", "description": "Empty for the cluster, or for all with the pattern prefix"},
     "pattern": {"type": "string", "enum": ["literal", "prefix"]},
     "operation": {
@@ -169,7 +169,7 @@ _SOURCE_MEMBERS: Final = {
 def source_body() -> dict[str, Any]:
     """The partition that a group processes."""
     producer = {"type": ["string", "null"], "description": "The Producer-Id that goes on"}
-    return _json({**_SOURCE_MEMBERS, "producer": producer}, required=["topic_id", "partition"])
+    return json_body({**_SOURCE_MEMBERS, "producer": producer}, required=["topic_id", "partition"])
 
 
 def moved_body() -> dict[str, Any]:
@@ -180,7 +180,7 @@ def moved_body() -> dict[str, Any]:
         "producer": {"type": "string", "description": "The Producer-Id that goes on"},
         "producer_epoch": {"type": "integer", "minimum": 0, "maximum": (1 << 32) - 1},
     }
-    return _json(members, required=list(members))
+    return json_body(members, required=list(members))
 
 
 def replacement_body() -> dict[str, Any]:
@@ -194,7 +194,7 @@ def quota_body() -> dict[str, Any]:
     rates = {name: {"type": "number", "minimum": least, "maximum": 1 << 53} for name, least in LIMITS.items()}
     for name in ("connections", "inflight_bytes"):
         rates[name]["type"] = "integer"
-    body = _json(rates, required=[])
+    body = json_body(rates, required=[])
     body["content"][str(Media.JSON)]["schema"]["minProperties"] = 1
     return body
 
@@ -238,28 +238,28 @@ def reassignments_body() -> dict[str, Any]:
 def user_body() -> dict[str, Any]:
     """A new user."""
     fields = {"user": _USER, "password": _PASSWORD_OR_NONE, "administrator": {"type": "boolean"}}
-    return _json(fields, required=["user"])
+    return json_body(fields, required=["user"])
 
 
 def user_changes_body() -> dict[str, Any]:
     """What of a user changes."""
-    return _json({"administrator": {"type": "boolean"}}, required=["administrator"])
+    return json_body({"administrator": {"type": "boolean"}}, required=["administrator"])
 
 
 def password_body() -> dict[str, Any]:
     """A password; null removes it."""
-    return _json({"password": _PASSWORD_OR_NONE}, required=["password"])
+    return json_body({"password": _PASSWORD_OR_NONE}, required=["password"])
 
 
 def token_body() -> dict[str, Any]:
     """How long a token is valid; null: until it is revoked."""
     lifetime = {"type": ["integer", "null"], "minimum": 1, "maximum": LIFETIME_MS_MAX}
-    return {**_json({"lifetime_ms": lifetime}, required=[]), "required": False}
+    return {**json_body({"lifetime_ms": lifetime}, required=[]), "required": False}
 
 
 def login_body() -> dict[str, Any]:
     """Who logs in."""
-    return _json({"user": _TEXT, "password": _TEXT}, required=["user", "password"])
+    return json_body({"user": _TEXT, "password": _TEXT}, required=["user", "password"])
 
 
 _WHOLE: Final = {"type": "integer", "minimum": 0, "maximum": (1 << 63) - 1}
@@ -271,7 +271,7 @@ _NAMES: Final = {"type": "array", "items": _TEXT}
 def poll_body() -> dict[str, Any]:
     """The last answer's token, if there is one."""
     fields = {"commit": {"type": ["string", "null"]}, "leave": {"type": "boolean"}}
-    return {**_json(fields, required=[]), "required": False}
+    return {**json_body(fields, required=[]), "required": False}
 
 
 def join_body() -> dict[str, Any]:
@@ -286,7 +286,7 @@ def join_body() -> dict[str, Any]:
         "session_timeout_ms": _MILLISECONDS,
         "rebalance_timeout_ms": _MILLISECONDS,
     }
-    return _json(fields, required=[])
+    return json_body(fields, required=[])
 
 
 def heartbeat_body() -> dict[str, Any]:
@@ -300,7 +300,7 @@ def heartbeat_body() -> dict[str, Any]:
         "topics": {**_NAMES, "type": ["array", "null"]},
         "pattern": {"type": ["string", "null"]},
     }
-    return _json(said, required=["member_epoch"])
+    return json_body(said, required=["member_epoch"])
 
 
 def _group_partition(**more: dict[str, Any]) -> dict[str, Any]:
@@ -328,7 +328,7 @@ def commit_body() -> dict[str, Any]:
         "partial": {"type": "boolean", "description": "Store what may be stored, and say what was refused"},
         "back": {"type": "boolean", "description": "Whether offsets may go back"},
     }
-    return _json(fields, required=["offsets"])
+    return json_body(fields, required=["offsets"])
 
 
 def reset_body() -> dict[str, Any]:
@@ -344,9 +344,10 @@ def reset_body() -> dict[str, Any]:
         "dry_run": {"type": "boolean"},
         "force": {"type": "boolean"},
     }
-    return _json(fields, required=[])
+    return json_body(fields, required=[])
 
 
-def _json(properties: dict[str, Any], *, required: list[str]) -> dict[str, Any]:
+def json_body(properties: dict[str, Any], *, required: list[str]) -> dict[str, Any]:
+    """A document of these members and no others."""
     schema = {**_OBJECT, "additionalProperties": False, "properties": properties, "required": required}
     return {"required": True, "content": {str(Media.JSON): {"schema": schema}}}

@@ -18,7 +18,7 @@ from floodmark.format.headers import text_or_bytes, texts_of
 from floodmark.format.record import Record, headers_of
 
 from node.http.exact import is_exact
-from node.http.json_guard import is_json
+from node.http.json_guard import is_json as is_json_text
 from node.http.media import Media
 from node.service import timestamps
 
@@ -34,7 +34,22 @@ RecordEncoder = Callable[[int, int, str | int, Record], bytes]
 
 def json_record(partition: int, offset: int, append_time: str | int, record: Record) -> bytes:
     """One record as a JSON object."""
-    key = record.key
+    return b'{"partition":%d,"offset":%d,"timestamp":%b,"append_time":%b,%b}' % (
+        partition,
+        offset,
+        json_timestamp(record.timestamp),
+        _json_time(append_time),
+        json_content(record.key, record.value, record.is_json, record.pairs),
+    )
+
+
+def json_content(
+    key: bytes | None,
+    value: bytes | None,
+    is_json: bool,  # noqa: FBT001 - called for each record
+    pairs: list[tuple[str, bytes | None]] | dict[str, str] | None,
+) -> bytes:
+    """A record's key, value and headers as members of a JSON object."""
     if key is None:
         key_member = b'"key":null'
     else:
@@ -42,22 +57,13 @@ def json_record(partition: int, offset: int, append_time: str | int, record: Rec
             key_member = b'"key":' + _JSON.encode(key.decode())
         except UnicodeDecodeError:
             key_member = b'"key_b64":"%b"' % base64.b64encode(key)
-    value = record.value
     if value is None:
         value_member = b'"tombstone":true'
-    elif record.is_json and is_json(value):
+    elif is_json and is_json_text(value):
         value_member = b'"value":' + value
     else:
         value_member = b'"value_b64":"%b"' % base64.b64encode(value)
-    return b'{"partition":%d,"offset":%d,"timestamp":%b,"append_time":%b,%b,%b%b}' % (
-        partition,
-        offset,
-        _json_timestamp(record.timestamp),
-        _json_time(append_time),
-        key_member,
-        value_member,
-        _json_headers(record.pairs) if record.pairs else b"",
-    )
+    return b"%b,%b%b" % (key_member, value_member, _json_headers(pairs) if pairs else b"")
 
 
 def _json_headers(pairs: list[tuple[str, bytes | None]] | dict[str, str]) -> bytes:
@@ -97,7 +103,7 @@ def msgpack_record(partition: int, offset: int, append_time: str | int, record: 
     text = record.value
     if text is None:
         return _MSGPACK.encode({**shown, "tombstone": True})
-    if not record.is_json or not is_json(text):
+    if not record.is_json or not is_json_text(text):
         return _MSGPACK.encode({**shown, "value": text})
     if len(text) > _NATIVE_BYTES_MAX:
         return _MSGPACK.encode({**shown, "value_json": text.decode()})
@@ -134,7 +140,8 @@ def stream_encoder(media: Media) -> RecordEncoder:
 
 
 @functools.lru_cache(maxsize=4096)
-def _json_timestamp(timestamp_ms: int | None) -> bytes:
+def json_timestamp(timestamp_ms: int | None) -> bytes:
+    """The time of a record as a JSON value."""
     return b"null" if timestamp_ms is None else _json_time(timestamps.text(timestamp_ms))
 
 

@@ -8,8 +8,8 @@ import msgspec
 from floodmark.errors import InvalidRequest
 
 from node.broker import Acl, AclDecision
-from node.metadata.levels import SECURITY
-from node.service.policy import Operation
+from node.metadata.levels import QUEUES, SECURITY
+from node.service.policy import Operation, ResourceKind
 from node.service.request_context import RequestContext
 from node.service.requests import Request
 
@@ -82,6 +82,8 @@ class AddAcls(Request[AddedAcls], frozen=True, kw_only=True):
         """All or none of them. See ``Broker.acls.add``."""
         for acl in self.acls:
             at.broker.acls.check(acl)
+        if any(acl.kind == ResourceKind.QUEUE for acl in self.acls):
+            await at.check_level("an entry for queues", QUEUES)
         return AddedAcls(await at.broker.acls.add(self.acls, timeout_s=context.left_s()))
 
 

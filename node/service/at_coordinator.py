@@ -1,9 +1,10 @@
-"""Has the leader of a group's shard execute a request, whichever node was asked.
+"""Has the leader of a shard execute a request about a group or a queue, whichever node was asked.
 
 The shards are partitions of a topic of the cluster's own, so their leaders are found as those of records are
 (``router.py``). ``Unavailable`` says that nothing was stored, so the next leader is asked until the time is
 up. Where something may have been stored, the next one is asked only for what is *repeatable*: a commit that
-moves nothing back, a member that says what it has. All else could undo what has been stored since.
+moves nothing back, a member that says what it has, the end of a delivery. All else could undo what has been
+stored since.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from node.broker import Partition
 from node.metadata.domains.coordinator import shard_of
 from node.metadata.levels import GROUPS
 from node.metadata.state import COORDINATOR_TOPIC
-from node.service.group_request import GroupRequest, ShardRequest
+from node.service.coordinator_request import CoordinatorRequest, ShardRequest
 from node.service.leaders import Leader, LeaderThere
 from node.service.metadata_leader import at_metadata_leader
 from node.service.policy import Operation
@@ -32,7 +33,7 @@ R = TypeVar("R")
 
 class MakeCoordinator(Request[None], frozen=True, kw_only=True):
     """Make the coordinator's shards, unless they are there: nodes ask for it, on behalf of whoever uses the
-    first group.
+    first group or queue.
     """
 
     operation: ClassVar[Operation] = Operation.CREATE
@@ -45,9 +46,9 @@ class MakeCoordinator(Request[None], frozen=True, kw_only=True):
 
 
 async def at_coordinator(
-    service: Service, context: RequestContext, request: GroupRequest[R] | ShardRequest[R]
+    service: Service, context: RequestContext, request: CoordinatorRequest[R] | ShardRequest[R]
 ) -> Served[R]:
-    """What the leader of the group's shard answers, and which node that is. Raises what it raises;
+    """What the leader of the shard answers, and which node that is. Raises what it raises;
     ``CoordinatorNotAvailable`` when none did in time.
     """
     if isinstance(request, ShardRequest):
@@ -55,7 +56,7 @@ async def at_coordinator(
         return Served(*await _at_leader(service, context, partition, request))
     shard = await _shard(service, context, request)
     if shard is None:
-        return Served(request.of_no_group(), service.broker.node_id)
+        return Served(request.of_none(), service.broker.node_id)
     result, node = await _at_leader(service, context, shard, await request.prepared(service))
     return Served(request.shown(result, service, context), node)
 
@@ -64,7 +65,7 @@ async def _at_leader(
     service: Service,
     context: RequestContext,
     shard: Partition,
-    request: GroupRequest[R] | ShardRequest[R],
+    request: CoordinatorRequest[R] | ShardRequest[R],
 ) -> tuple[R, str]:
     async def ask(leader: Leader, left: float) -> R:
         if not isinstance(leader, LeaderThere):
@@ -86,19 +87,21 @@ async def _at_leader(
         ) from error
 
 
-async def shard_of_group(service: Service, group: str) -> Partition:
-    """The shard that keeps a group. Raises ``UnknownTopic`` where there is no coordinator yet."""
+async def shard_keeping(service: Service, name: str) -> Partition:
+    """The shard that keeps a group or queue. Raises ``UnknownTopic`` where there is no coordinator yet."""
     limits = await service.topics.limits(COORDINATOR_TOPIC)
-    number = shard_of(group, limits.partitions)
+    number = shard_of(name, limits.partitions)
     return await service.topics.partition(COORDINATOR_TOPIC, number, limits.topic_id)
 
 
-async def _shard(service: Service, context: RequestContext, request: GroupRequest[R]) -> Partition | None:
+async def _shard(
+    service: Service, context: RequestContext, request: CoordinatorRequest[R]
+) -> Partition | None:
     """The shard; None where there is no coordinator, and none is needed."""
     try:
-        return await shard_of_group(service, request.group)
+        return await shard_keeping(service, request.kept_as())
     except UnknownTopic:
-        if not request.makes_group:
+        if not request.makes_it:
             return None
     await at_metadata_leader(service, context, MakeCoordinator())
-    return await shard_of_group(service, request.group)
+    return await shard_keeping(service, request.kept_as())

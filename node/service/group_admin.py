@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
-from floodmark.errors import UnknownTopic
 
 from node.broker import Granted, GroupInfo
 from node.metadata.levels import GROUPS
-from node.metadata.state import COORDINATOR_TOPIC
-from node.service.at_coordinator import at_coordinator
+from node.service.coordinator_request import ShardRequest
 from node.service.group_members import AssignedPartition
-from node.service.group_request import GroupRequest, ShardRequest
+from node.service.group_request import GroupRequest
 from node.service.policy import Operation, Resource, ResourceKind, topic
 from node.service.request_context import RequestContext
 from node.service.requests import Request
+from node.service.shard_pages import listed
 
 if TYPE_CHECKING:
     from node.service.service import Service
@@ -102,32 +100,17 @@ class ListGroups(Request[GroupList], frozen=True, kw_only=True):
 
     async def execute(self, at: Service, context: RequestContext) -> GroupList:
         """At most ``PAGE_MAX``. Raises ``Unavailable`` where a shard has no leader."""
-        try:
-            shards = (await at.topics.limits(COORDINATOR_TOPIC)).partitions
-        except UnknownTopic:
-            return GroupList([])
-        found: list[GroupListing] = []
-        limit, after = min(self.limit, PAGE_MAX), self.after
-        while len(found) < limit:
-            asked = [
-                at_coordinator(
-                    at,
-                    context,
-                    ShardGroups(shard=number, prefix=self.prefix, after=after, limit=limit),
-                )
-                for number in range(shards)
-            ]
-            pages = [served.result for served in await asyncio.gather(*asked)]
-            together = sorted((each for page in pages for each in page), key=lambda each: each.group)[:limit]
-            if not together:
-                break
-            after = together[-1].group
-            found += [
-                each
-                for each in together
-                if at.may(context, Operation.DESCRIBE, Resource(ResourceKind.GROUP, each.group))
-            ]
-        return GroupList(found[:limit])
+
+        def of_shard(number: int, after: str, limit: int) -> ShardGroups:
+            return ShardGroups(shard=number, prefix=self.prefix, after=after, limit=limit)
+
+        def may(found: GroupListing) -> bool:
+            return at.may(context, Operation.DESCRIBE, Resource(ResourceKind.GROUP, found.group))
+
+        limit = min(self.limit, PAGE_MAX)
+        return GroupList(
+            await listed(at, context, of_shard, may, name=lambda it: it.group, after=self.after, limit=limit)
+        )
 
 
 class DescribeGroup(GroupRequest[GroupDescription], frozen=True, kw_only=True):

@@ -57,7 +57,7 @@ class JoinGroup(GroupRequest[MemberState], frozen=True, kw_only=True):
 
     operation: ClassVar[Operation] = Operation.READ
     stores: ClassVar[bool] = True
-    makes_group: ClassVar[bool] = True
+    makes_it: ClassVar[bool] = True
 
     member_id: _Text
     instance_id: _Text | None = None

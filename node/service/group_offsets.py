@@ -50,7 +50,7 @@ class CommitOffsets(GroupRequest[CommittedOffsets], frozen=True, kw_only=True):
 
     operation: ClassVar[Operation] = Operation.READ
     stores: ClassVar[bool] = True
-    makes_group: ClassVar[bool] = True
+    makes_it: ClassVar[bool] = True
 
     offsets: list[OffsetOf]
     member_id: str = ""
@@ -150,7 +150,7 @@ class FetchOffsets(GroupRequest[CommittedOffsets], frozen=True, kw_only=True):
         ]
         return msgspec.structs.replace(self, partitions=named)
 
-    def of_no_group(self) -> CommittedOffsets:
+    def of_none(self) -> CommittedOffsets:
         """It has committed nothing."""
         return CommittedOffsets([])
 

@@ -56,7 +56,7 @@ class StoreReset(GroupRequest[None], frozen=True, kw_only=True):
 
     operation: ClassVar[Operation] = Operation.READ
     stores: ClassVar[bool] = True
-    makes_group: ClassVar[bool] = True
+    makes_it: ClassVar[bool] = True
 
     offsets: list[tuple[int, int, int]]
     """Topic ids, partitions, offsets."""

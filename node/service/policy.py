@@ -33,6 +33,7 @@ class ResourceKind(enum.StrEnum):
 
     TOPIC = "topic"
     GROUP = "group"
+    QUEUE = "queue"
     STREAM = "stream"
     CLUSTER = "cluster"
 
@@ -68,7 +69,7 @@ def is_closed(operation: str, resource: Resource) -> bool:
 def closed(operation: Operation, resource: Resource) -> Forbidden:
     """Why not."""
     if operation is Operation.READ:
-        return Forbidden(f"topic {resource.name} holds the state of groups, and no records")
+        return Forbidden(f"topic {resource.name} holds the state of groups and queues, and no records")
     return Forbidden(f"topics whose names begin with {INTERNAL_PREFIX} are the cluster's own")
 
 
@@ -80,6 +81,11 @@ def topic(name: str) -> Resource:
 def group(name: str) -> Resource:
     """The group of this name, whether there is one or not."""
     return Resource(ResourceKind.GROUP, name)
+
+
+def queue(name: str) -> Resource:
+    """The queue of this name, whether there is one or not."""
+    return Resource(ResourceKind.QUEUE, name)
 
 
 class Policy(Protocol):

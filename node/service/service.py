@@ -29,6 +29,7 @@ from node.service.answer_budget import AnswerBudget, Hold
 from node.service.at_coordinator import at_coordinator
 from node.service.auditing import Audit, AuditEvent, NoAudit
 from node.service.authentication import Authentication
+from node.service.coordinator_request import CoordinatorRequest
 from node.service.data_requests import (
     FetchRequest,
     FetchResult,
@@ -42,7 +43,6 @@ from node.service.data_requests import (
     WaitRequest,
 )
 from node.service.fetch import Fetching
-from node.service.group_request import GroupRequest
 from node.service.inside_line import InsideLine
 from node.service.inside_requests import name_of
 from node.service.known_topics import CATCH_UP_S, KnownTopics
@@ -52,6 +52,7 @@ from node.service.open_reads import OpenReads
 from node.service.policy import Operation, Policy, Resource, ResourceKind
 from node.service.produce import Producing
 from node.service.produce_topic import TopicProducing
+from node.service.queue_topics import QueueTopics
 from node.service.read_topic import read_topic, wait_topic
 from node.service.request_context import A_NODE, RequestContext
 from node.service.requests import Request, Served
@@ -98,6 +99,7 @@ class Service:
         self.unpacking = asyncio.Semaphore(unpacking.AT_ONCE)
         """Limits how many large batches are decompressed at once."""
         self.topics = KnownTopics(broker)
+        self.queue_topics = QueueTopics()
         self.watches = Watches(self)
         self.open_reads = OpenReads(lambda: self.policy, lambda: self.authenticator)
         self.wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
@@ -257,7 +259,7 @@ class Service:
             await self.check_level("this", request.needs_level)
         if request.at_metadata_leader:
             return await at_metadata_leader(self, context, request)
-        if isinstance(request, GroupRequest):
+        if isinstance(request, CoordinatorRequest):
             return await at_coordinator(self, context, request)
         return Served(await request.execute(self, context), self.broker.node_id)
 

@@ -80,6 +80,7 @@ from node.partition.slices import offset_reaching
 from node.partition.source_positions import Begun, Moved, SourcePositions, shown
 from node.replicas.deletions import Deletions
 from tests.http.memory_groups import memory_groups
+from tests.http.memory_queues import NoQueues
 
 
 class MemoryLog:
@@ -678,6 +679,7 @@ class MemoryBroker:
         self.quotas = LocalQuotas(cluster.metadata)
         self.users = LocalUsers(cluster.metadata, lambda: 1_000)
         self.groups = memory_groups(cluster, self)
+        self.queues = NoQueues()
         self.metadata = MemoryLeadership(cluster, self)
 
     def topic(self, name: str) -> TopicInfo:

@@ -9,14 +9,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import floodmark
-from node.metadata.levels import SECURITY
+from node.metadata.levels import QUEUES
 from tests.http.conftest import Harness
 
 
 @pytest.fixture(autouse=True)
 def at_its_level(http: Harness) -> None:
     """Below it there are none."""
-    http.cluster.level = SECURITY
+    http.cluster.level = QUEUES
 
 
 async def acl(http: Harness, *args: str) -> Result:
@@ -64,6 +64,11 @@ async def entries(http: Harness) -> list[dict[str, object]]:
             "--user a --stream user- --prefix --operation write",
             ("a", "stream", "user-", "prefix", "write", True),
             "a may write streams that begin with user-",
+        ),
+        (
+            "--user a --queue jobs --operation read",
+            ("a", "queue", "jobs", "literal", "read", True),
+            "a may read queue jobs",
         ),
     ],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import json
 import re
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +18,9 @@ from tests.support.nodes import NodeCluster
 DESCRIPTION: Final = openapi.document(RequestLimits())
 RECORDS: Final = "/v1/topics/t/partitions/0/records"
 GROUP: Final = "/v1/groups/g"
+QUEUE: Final = "/v1/queues/q"
+RECEIPT: Final = {"receipts": ["{receipt}"]}
+"""The last one that was received."""
 REQUESTS: Final[list[tuple[str, str, Any]]] = [
     ("GET", "/healthz", None),
     ("GET", "/readyz", None),
@@ -112,6 +117,31 @@ REQUESTS: Final[list[tuple[str, str, Any]]] = [
     ("DELETE", f"{GROUP}/members/m", None),
     ("POST", f"{GROUP}/records?topics=t", {}),
     ("POST", f"{GROUP}/records?topics=t", {"commit": "none"}),
+    ("PUT", QUEUE, {"topic": "t", "ordering": "key", "backoff_ms": [0]}),
+    ("PUT", QUEUE, {"topic": "t", "max_deliveries": 3, "breaker": {"failures": 0}}),
+    ("PUT", QUEUE, {"topic": "two"}),
+    ("GET", QUEUE, None),
+    ("GET", "/v1/queues?prefix=q", None),
+    ("POST", f"{QUEUE}/receive?max=1&wait=20s", None),
+    ("GET", QUEUE, None),
+    ("POST", f"{QUEUE}/extend", RECEIPT),
+    ("POST", f"{QUEUE}/ack", RECEIPT),
+    ("POST", f"{QUEUE}/nack", RECEIPT),
+    ("POST", f"{QUEUE}/receive?wait=20s", {"ack": ["{receipt}"]}),
+    ("POST", f"{QUEUE}/nack", {**RECEIPT, "delay_ms": 0}),
+    ("POST", f"{QUEUE}/receive?wait=20s", {}),
+    ("POST", f"{QUEUE}/settle", {"settlements": [{"receipt": "{receipt}", "action": "ack"}]}),
+    ("POST", f"{QUEUE}/receive?wait=20s", None),
+    ("POST", f"{QUEUE}/reject", {**RECEIPT, "reason": "none of ours"}),
+    ("GET", f"{QUEUE}/dead/{{letter}}", None),
+    ("GET", f"{QUEUE}/dead", None),
+    ("GET", f"{QUEUE}/dead/9-9-9", None),
+    ("POST", f"{QUEUE}/dead/replay", {"all": True}),
+    ("POST", f"{QUEUE}/dead/purge", {"all": True}),
+    ("POST", f"{QUEUE}/purge", None),
+    ("POST", f"{QUEUE}/receive", None),
+    ("DELETE", QUEUE, None),
+    ("GET", QUEUE, None),
     ("GET", "/v1/topics/none", None),
     ("DELETE", "/v1/topics/t", None),
 ]
@@ -151,6 +181,24 @@ def _check(document: dict[str, Any], method: str, path: str, status: int, body: 
     jsonschema.Draft202012Validator({**schema, "components": document["components"]}).validate(body)
 
 
+def _filled(given: Any, seen: dict[str, str]) -> Any:
+    text = json.dumps(given)
+    for name, value in seen.items():
+        text = text.replace(f"{{{name}}}", value)
+    return json.loads(text)
+
+
+async def _dead_letter(cluster: NodeCluster, node: str) -> str:
+    """The id of one, as soon as it is listed."""
+    while True:
+        async with cluster.session.get(f"{cluster[node].url}{QUEUE}/dead") as answer:
+            found = await answer.json()
+        _check(_closed(), "GET", f"{QUEUE}/dead", answer.status, found)
+        if found["dead"]:
+            return str(found["dead"][0]["id"])
+        await asyncio.sleep(0.02)
+
+
 async def test_every_answer_of_a_node_is_as_described(tmp_path: Path) -> None:
     """Real nodes, asked for all that there is, through one that leads and through one that does not."""
     document = _closed()
@@ -158,18 +206,22 @@ async def test_every_answer_of_a_node_is_as_described(tmp_path: Path) -> None:
     async with NodeCluster.running(tmp_path) as cluster:
         level = cluster["n1"].running.metadata.state.level
         for node in ("n1", "n2"):
-            cursor = ""
+            seen = {"cursor": "", "receipt": "", "letter": ""}
             for method, path, body in REQUESTS:
-                sent = {"level": level} if body == {"level": "{level}"} else body
-                url = cluster[node].url + path.replace("{cursor}", cursor)
+                if "{letter}" in path:
+                    seen["letter"] = await _dead_letter(cluster, node)
+                sent = {"level": level} if body == {"level": "{level}"} else _filled(body, seen)
+                url = cluster[node].url + _filled(path, seen)
                 async with cluster.session.request(method, url, json=sent) as answer:
                     if answer.status == 204:
                         continue
                     found = await answer.json(content_type=None)
-                    assert answer.status < 500, found
-                    _check(document, method, path, answer.status, found)
-                    described.add((_route(path), method.lower(), str(answer.status)))
-                    cursor = found.get("cursor", cursor)
+                assert answer.status < 500, found
+                _check(document, method, path, answer.status, found)
+                described.add((_route(path), method.lower(), str(answer.status)))
+                seen["cursor"] = found.get("cursor", seen["cursor"])
+                if path.startswith(f"{QUEUE}/receive") and found.get("records"):
+                    seen["receipt"] = found["records"][0]["receipt"]
     routes = {
         (route, method)
         for route, methods in DESCRIPTION["paths"].items()

@@ -98,6 +98,7 @@ def _routes(http: Harness) -> list[tuple[str, str]]:
         "principal": "ann",
         "group": "g",
         "member": "m",
+        "queue": "q",
     }
     found = []
     for route in http.servers["n1"].app.router.routes():

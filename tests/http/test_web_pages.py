@@ -21,7 +21,15 @@ EVERY_ROUTE = [
     (
         route.method,
         route.resource.canonical.format(
-            topic="t", partition="0", node="n9", user="u", id="x", principal="u", group="g", member="m"
+            topic="t",
+            partition="0",
+            node="n9",
+            user="u",
+            id="x",
+            principal="u",
+            group="g",
+            member="m",
+            queue="q",
         ),
     )
     for route in create_app(MemoryCluster().brokers["n1"], RequestLimits()).router.routes()

@@ -7,6 +7,7 @@ from floodmark.errors import Conflict, InvalidRequest
 
 from node.metadata.domains.acls import ACLS_AT_ONCE_MAX, ACLS_MAX, AddAcls, RemoveAcls
 from node.metadata.domains.users import CreateUser, DeleteUser
+from node.metadata.levels import QUEUES
 from node.metadata.state import AclEntry
 from tests.node.test_user_commands import Cluster
 
@@ -52,7 +53,7 @@ def test_with_a_user_goes_what_it_was_allowed_to_do() -> None:
     ("entry", "words"),
     [
         (acl("a b"), "'a b' is no user's name"),
-        (acl(kind="table"), "'table' is no kind of resource: one of topic, group, stream, cluster"),
+        (acl(kind="table"), "'table' is no kind of resource: one of topic, group, stream, queue, cluster"),
         (acl(operation="drop"), "'drop' is no operation: one of read, write"),
         (acl(pattern="glob"), "'glob' is no pattern: one of literal, prefix"),
         (acl(name=""), "which topic? With the pattern prefix an empty name is every topic"),
@@ -80,6 +81,13 @@ def test_what_can_be_said_in_an_entry() -> None:
         acl(kind="cluster", name="", operation="all"),
     )
     assert Cluster().does(AddAcls(entries)) == len(entries)
+
+
+def test_an_entry_for_queues_waits_until_every_node_knows_queues() -> None:
+    """A build that does not know the kind would not keep a denial of it."""
+    for entry in (acl(kind="queue", name="jobs"), acl(kind="queue", name="", pattern="prefix", allow=False)):
+        Cluster().refused(AddAcls((acl(), entry)), Conflict, f"this needs feature level {QUEUES}")
+        assert Cluster(QUEUES).does(AddAcls((acl(), entry))) == 2
 
 
 def test_there_are_so_many_entries_and_no_more() -> None:

@@ -30,6 +30,12 @@ NOT_CHANGES = {
     ("POST", "/v1/groups/{group}/members"),
     ("POST", "/v1/groups/{group}/members/{member}"),
     ("DELETE", "/v1/groups/{group}/members/{member}"),
+    ("POST", "/v1/queues/{queue}/receive"),
+    ("POST", "/v1/queues/{queue}/ack"),
+    ("POST", "/v1/queues/{queue}/nack"),
+    ("POST", "/v1/queues/{queue}/extend"),
+    ("POST", "/v1/queues/{queue}/reject"),
+    ("POST", "/v1/queues/{queue}/settle"),
 }
 """Data, numbers for it, and what readers say of how far they are."""
 ENTRY = {
@@ -60,6 +66,19 @@ CHANGES: dict[tuple[str, str], tuple[str, Any, str]] = {
     ),
     ("DELETE", "/v1/groups/{group}/offsets"): ("/v1/groups/g/offsets?topic=t", None, "delete_offsets"),
     ("DELETE", "/v1/groups/{group}"): ("/v1/groups/g", None, "delete_group"),
+    ("PUT", "/v1/queues/{queue}"): ("/v1/queues/q", {"topic": "t"}, "put_queue"),
+    ("POST", "/v1/queues/{queue}/dead/replay"): (
+        "/v1/queues/q/dead/replay",
+        {"all": True},
+        "replay_dead_letters",
+    ),
+    ("POST", "/v1/queues/{queue}/dead/purge"): (
+        "/v1/queues/q/dead/purge",
+        {"all": True},
+        "purge_dead_letters",
+    ),
+    ("POST", "/v1/queues/{queue}/purge"): ("/v1/queues/q/purge", None, "purge_queue"),
+    ("DELETE", "/v1/queues/{queue}"): ("/v1/queues/q", None, "delete_queue"),
     ("DELETE", "/v1/topics/{topic}"): ("/v1/topics/t", None, "delete_topic"),
     ("POST", "/v1/acls"): ("/v1/acls", {"acls": [ENTRY]}, "add_acls"),
     ("DELETE", "/v1/acls"): ("/v1/acls?principal=bob", None, "remove_acls"),

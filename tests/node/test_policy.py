@@ -27,10 +27,17 @@ TOPIC: Final = "/v1/topics/{topic}"
 USER: Final = "/v1/users/{user}"
 LOGIN: Final = "/v1/login"
 GROUP: Final = "/v1/groups/{group}"
-LISTS: Final = {"/v1/topics": b'{"topics":[]}\n', "/v1/groups": b'{"groups":[]}\n'}
+QUEUE: Final = "/v1/queues/{queue}"
+LISTS: Final = {
+    "/v1/topics": b'{"topics":[]}\n',
+    "/v1/groups": b'{"groups":[]}\n',
+    "/v1/queues": b'{"queues":[]}\n',
+}
 """Who may do nothing sees empty ones."""
 OFFSETS: Final = b'{"offsets":[{"topic":"t","partition":0,"offset":0}]}'
 ACLS: Final = b'{"acls":[{"principal":"u","kind":"topic","name":"t","operation":"read"}]}'
+RECEIPTS: Final = b'{"receipts":["none"]}'
+SETTLEMENTS: Final = b'{"settlements":[{"receipt":"none","action":"ack"}]}'
 PARTITION: Final = TOPIC + "/partitions/{partition}"
 POSITIONS: Final = PARTITION + "/positions/{group}"
 SOURCE: Final = b'{"topic_id":7,"partition":3}'
@@ -42,6 +49,7 @@ OPEN: Final = {"/", "/healthz", "/readyz", "/openapi.json", "/v1/me"}
 CLUSTER: Final = Resource(ResourceKind.CLUSTER)
 T: Final = Resource(ResourceKind.TOPIC, "t")
 G: Final = Resource(ResourceKind.GROUP, "g")
+Q: Final = Resource(ResourceKind.QUEUE, "q")
 READS_T: Final = ((Operation.READ, T),)
 DESCRIBES_T: Final = ((Operation.DESCRIBE, T),)
 
@@ -67,7 +75,7 @@ class Sent(NamedTuple):
         """Of topic ``t``, which has one partition, and of a node that there is not."""
         query = self.query.format(cursor=cursor.encode(1, [0]))
         names = {"topic": "t", "partition": 0, "node": "n9", "user": "u", "id": "x", "principal": "u"}
-        return self.route.format(**names, group="g", member="m") + query
+        return self.route.format(**names, group="g", member="m", queue="q") + query
 
 
 def _batch() -> bytes:
@@ -151,6 +159,21 @@ REQUESTS: Final = [
     Sent("POST", f"{GROUP}/offsets/reset", Operation.READ, G, body=OFFSETS, also=READS_T),
     Sent("DELETE", f"{GROUP}/offsets", Operation.DELETE, G, "?topic=t&partition=0", also=READS_T),
     Sent("DELETE", GROUP, Operation.DELETE, G),
+    Sent("PUT", QUEUE, Operation.CREATE, Q, body=b'{"topic":"t","dead_letter_topic":null}', also=READS_T),
+    Sent("GET", QUEUE, Operation.DESCRIBE, Q),
+    Sent("GET", "/v1/queues", Operation.DESCRIBE, Q),
+    Sent("POST", f"{QUEUE}/receive", Operation.READ, Q, "?max=10", also=READS_T),
+    Sent("POST", f"{QUEUE}/ack", Operation.READ, Q, body=RECEIPTS),
+    Sent("POST", f"{QUEUE}/nack", Operation.READ, Q, body=RECEIPTS),
+    Sent("POST", f"{QUEUE}/extend", Operation.READ, Q, body=RECEIPTS),
+    Sent("POST", f"{QUEUE}/reject", Operation.READ, Q, body=RECEIPTS),
+    Sent("POST", f"{QUEUE}/settle", Operation.READ, Q, body=SETTLEMENTS),
+    Sent("GET", f"{QUEUE}/dead", Operation.DESCRIBE, Q),
+    Sent("GET", f"{QUEUE}/dead/{{id}}", Operation.READ, Q),
+    Sent("POST", f"{QUEUE}/dead/replay", Operation.ALTER, Q, body=b'{"all":true}'),
+    Sent("POST", f"{QUEUE}/dead/purge", Operation.ALTER, Q, body=b'{"all":true}'),
+    Sent("POST", f"{QUEUE}/purge", Operation.ALTER, Q),
+    Sent("DELETE", QUEUE, Operation.DELETE, Q),
     Sent("GET", "/metrics", Operation.DESCRIBE),
     Sent("DELETE", TOPIC, Operation.DELETE, T, "?topic_id=999"),  # So that it is there for the next node.
 ]

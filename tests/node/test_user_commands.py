@@ -25,7 +25,7 @@ from node.metadata.domains.users import (
     SetPassword,
     UnmakeAdministrator,
 )
-from node.metadata.levels import MEMBERSHIP, SECURITY
+from node.metadata.levels import MEMBERSHIP, QUEUES, SECURITY
 from node.metadata.machine import MetadataMachine
 from node.metadata.state import QuotaEntry, TokenEntry, Verifier
 
@@ -40,7 +40,7 @@ class Cluster:
         self.machine = MetadataMachine()
         self.other = MetadataMachine()
         self.told: list[frozenset[str]] = []
-        self.does(RegisterNode("n1", "h", "p", "i", levels=(1, SECURITY)))
+        self.does(RegisterNode("n1", "h", "p", "i", levels=(1, QUEUES)))
         if level > 1:
             self.does(RaiseLevel(level))
         self.machine.follow(lambda _, delta: self.told.append(delta.members))

@@ -25,6 +25,7 @@ _TOPIC: Final = "/v1/topics/{topic}"
 _PARTITION: Final = f"{_TOPIC}/partitions/{{partition}}"
 _USER: Final = "/v1/users/{user}"
 _GROUP: Final = "/v1/groups/{group}"
+_QUEUE: Final = "/v1/queues/{queue}"
 _NODE: Final = "/v1/nodes/{node}"
 STRANGERS: Final = frozenset({"/", "/healthz", "/readyz", "/openapi.json"})
 """Who says nothing, or something wrong, gets an answer here; elsewhere a 401."""
@@ -64,6 +65,21 @@ EXPECTED: Final[dict[tuple[str, str], tuple[set[int], set[int]]]] = {
     ("DELETE", f"{_GROUP}/offsets"): ({403}, {204, 404, 409}),
     ("POST", f"{_GROUP}/offsets/reset"): ({403}, {200, 409}),
     ("GET", f"{_GROUP}/lag"): ({403}, {200, 404}),
+    ("GET", "/v1/queues"): ({200}, {200}),
+    ("PUT", _QUEUE): ({403}, {200, 201}),
+    ("GET", _QUEUE): ({403}, {200}),
+    ("DELETE", _QUEUE): ({403}, {204, 404}),
+    ("POST", f"{_QUEUE}/receive"): ({403}, {200}),
+    ("POST", f"{_QUEUE}/ack"): ({403}, {400}),  # Another cluster's receipt, as for the next ones.
+    ("POST", f"{_QUEUE}/nack"): ({403}, {400}),
+    ("POST", f"{_QUEUE}/extend"): ({403}, {400}),
+    ("POST", f"{_QUEUE}/reject"): ({403}, {400}),
+    ("POST", f"{_QUEUE}/settle"): ({403}, {400}),
+    ("POST", f"{_QUEUE}/purge"): ({403}, {200}),
+    ("GET", f"{_QUEUE}/dead"): ({403}, {200}),
+    ("GET", f"{_QUEUE}/dead/{{id}}"): ({403}, {400}),  # The id of none.
+    ("POST", f"{_QUEUE}/dead/replay"): ({403}, {200}),
+    ("POST", f"{_QUEUE}/dead/purge"): ({403}, {200}),
     ("GET", "/v1/users"): ({403}, {200}),
     ("POST", "/v1/users"): ({403}, {201, 409}),
     ("GET", _USER): ({403}, {200}),

@@ -15,7 +15,7 @@ from floodmark.format.names import check_name
 from node.metadata.command import Command, command_type
 from node.metadata.domains.users import ANONYMOUS, check_principal
 from node.metadata.edit import Edit
-from node.metadata.levels import SECURITY, below_level
+from node.metadata.levels import QUEUES, SECURITY, below_level
 from node.metadata.state import AclEntry, Applied
 
 ACLS_MAX: Final = 10_000
@@ -27,7 +27,9 @@ EVERYBODY: Final = "*"
 LITERAL: Final = "literal"
 PREFIX: Final = "prefix"
 CLUSTER: Final = "cluster"
-KINDS: Final = ("topic", "group", "stream", CLUSTER)
+QUEUE: Final = "queue"
+KINDS: Final = ("topic", "group", "stream", QUEUE, CLUSTER)
+"""From feature level 4 on, but for queues."""
 ALL: Final = "all"
 OPERATIONS: Final = ("read", "write", "create", "alter", "delete", "describe", ALL)
 
@@ -81,7 +83,8 @@ def _check_name(entry: AclEntry) -> FloodmarkError | None:
 def add_acls(edit: Edit, command: AddAcls) -> Applied:
     """How many of them are new."""
     state = edit.state
-    if refused := (below_level(state.level, SECURITY) or _check(command.entries)):
+    needed = QUEUES if any(entry.kind == QUEUE for entry in command.entries) else SECURITY
+    if refused := (below_level(state.level, needed) or _check(command.entries)):
         return refused
     known = set(state.acls)
     added = set(command.entries) - known

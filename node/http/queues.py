@@ -1,0 +1,72 @@
+"""Queues over HTTP: make, change, list, describe, purge, delete."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from node.http.answers import TIMEOUT, Desk
+from node.http.context import HttpContext
+from node.http.document_in import read_document
+from node.http.query import capped, query_of
+from node.service.queue_admin import (
+    PAGE,
+    PAGE_MAX,
+    DeleteQueue,
+    DescribeQueue,
+    ListQueues,
+    PurgeQueue,
+    PutQueue,
+)
+from node.service.queue_settings import QueueSettings
+
+_LISTING: Final = TIMEOUT | {"prefix", "after", "limit"}
+_EXAMPLE: Final = '{"topic": "orders"}'
+_SETTINGS = msgspec.json.Decoder(QueueSettings)
+
+
+def queue_name(request: web.Request) -> str:
+    """The queue in the path."""
+    return request.match_info["queue"]
+
+
+class Queues:
+    """The handlers."""
+
+    def __init__(self, context: HttpContext) -> None:
+        self._context = context
+        self._desk = Desk(context)
+
+    async def list(self, request: web.Request) -> web.StreamResponse:
+        """Queues in order of name, a page at a time: for the next page, ``after`` is the last one's name."""
+        query = query_of(request, _LISTING)
+        asked = ListQueues(
+            prefix=query.get("prefix", ""),
+            after=query.get("after", ""),
+            limit=capped(query, "limit", default=PAGE, cap=PAGE_MAX),
+        )
+        return await self._desk.show(request, asked, known=_LISTING)
+
+    async def put(self, request: web.Request) -> web.StreamResponse:
+        """201 when made now, 200 when it was there and has these settings now."""
+        name, timeout_s = queue_name(request), self._desk.timeout_of(request)
+        wanted, size = await read_document(request, self._context, _SETTINGS, _EXAMPLE)
+        asked = PutQueue(queue=name, config=wanted)
+        stored, node, by_leader = await self._desk.ask(request, asked, timeout_s=timeout_s, size=size)
+        status = 201 if stored.made else 200
+        headers = {"Location": f"/v1/queues/{name}"}
+        return self._desk.answer(stored.queue, node, by_leader, status=status, headers=headers)
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """A queue with its settings and how much there is."""
+        return await self._desk.show(request, DescribeQueue(queue=queue_name(request)))
+
+    async def delete(self, request: web.Request) -> web.StreamResponse:
+        """Delete a queue: 204."""
+        return await self._desk.show(request, DeleteQueue(queue=queue_name(request)))
+
+    async def purge(self, request: web.Request) -> web.StreamResponse:
+        """Settle all that is there."""
+        return await self._desk.show(request, PurgeQueue(queue=queue_name(request)))
