@@ -110,9 +110,7 @@ class PartitionAnswers:
 
     async def _move_position(self, request: MovePositionThere, asked: Asked) -> None:
         async def move(leader: Leader, timeout_s: float) -> None:
-            await leader.move_position(
-                request.position, request.epoch, request.producer, timeout_s=timeout_s
-            )
+            await leader.move_position(request.position, request.epoch, request.producer, timeout_s=timeout_s)
 
         await self._here(request, asked, move)
 

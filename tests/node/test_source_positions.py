@@ -197,7 +197,12 @@ async def test_a_position_moves_without_records_at_every_kind_of_node(tmp_path: 
                 assert (late[0], late[1]["code"]) == (409, "position_conflict")
                 fenced = await move(other, at + 1, producer="q")
                 assert (fenced[0], fenced[1]["code"]) == (403, "producer_fenced")
-                for wrong in ({"producer_epoch": -1}, {"producer_epoch": 1 << 32}, {"producer": ""}, {"x": 1}):
+                for wrong in (
+                    {"producer_epoch": -1},
+                    {"producer_epoch": 1 << 32},
+                    {"producer": ""},
+                    {"x": 1},
+                ):
                     status, refused = await move(other, at + 1, **wrong)
                     assert (status, refused["code"]) == (400, "invalid_request")
                 for nowhere in (-1, 1 << 62, None):

@@ -70,6 +70,11 @@ class Dispatch:
         """Whether somebody waits, or anything was read for those who will."""
         return bool(self._receivers) or (self._ahead is not None and self._ahead.is_running)
 
+    @property
+    def waiting(self) -> int:
+        """How many receivers wait."""
+        return len(self._receivers)
+
     def close(self, error: FloodmarkError) -> None:
         """It is over: whoever waits is told."""
         receivers, self._receivers = self._receivers, deque()

@@ -20,7 +20,7 @@ from node.coordinator.delivery.dead_letters import DeadLetters
 from node.coordinator.delivery.dispatch import Dispatch
 from node.coordinator.delivery.dying_records import DyingRecords
 from node.coordinator.groups.decision import Decision
-from node.coordinator.proposals import Entry, Proposals, until
+from node.coordinator.proposals import Entry, Proposals
 from node.coordinator.queues import settling
 from node.coordinator.queues.queue import Queue
 from node.coordinator.queues.requests import Place, Receive, Received, Settled, Settlement
@@ -130,11 +130,16 @@ class QueueLead:
 
     async def stored(self, entry: Entry | None, deadline: float) -> None:
         """Wait until it is stored. Raises what it failed with, ``OutcomeUnknown`` at the deadline."""
-        if entry is not None and not entry.done.done():
-            async with until(deadline, lambda: outcomes.unknown("it was not stored in time")):
-                await asyncio.shield(entry.done)
-        elif entry is not None:
+        if entry is None:
+            return
+        if entry.done.done():
             entry.done.result()
+            return
+        try:
+            async with asyncio.timeout_at(deadline):
+                await asyncio.shield(entry.done)
+        except TimeoutError:
+            raise outcomes.unknown("it was not stored in time") from None
 
     async def settle(self, settlements: Sequence[Settlement], *, deadline: float) -> Sequence[Settled]:
         """See ``QueueAdmin``."""
