@@ -21,11 +21,11 @@ from node.broker.queues import (
     Settled,
     Settlement,
 )
-from node.coordinator.delivery import describing
+from node.coordinator.delivery import describing, replaying
 from node.coordinator.delivery.around import QueuesAround
 from node.coordinator.delivery.queue_lead import QueueLead
 from node.coordinator.delivery.queue_leads import QueueLeads
-from node.coordinator.queues import administration
+from node.coordinator.queues import administration, dead_letters, description
 from node.coordinator.queues.administration import Put
 
 BOUNDS_AT_ONCE = 16
@@ -114,7 +114,7 @@ class LocalQueues:
         for name in heapq.nsmallest(limit, wanted):
             lead = leads.of(name)
             if lead.view:
-                found.append(describing.listed(lead))
+                found.append(description.row(lead.view, ends=lead.ends))
         return found
 
     async def receive(self, queue: str, request: Receive, *, timeout_s: float) -> Received:
@@ -138,15 +138,17 @@ class LocalQueues:
         deadline = _deadline(timeout_s)
         lead = await self._existing(queue, deadline)
         await lead.confirm(deadline)
-        return describing.dead_letters(lead.view, after, limit)
+        return dead_letters.listed(lead.view, after=after, limit=limit)
 
     async def replay(self, queue: str, request: Replay, *, timeout_s: float) -> int:
         """See ``QueueAdmin``."""
-        raise NotImplementedError
+        deadline = _deadline(timeout_s)
+        return await replaying.replay(await self._existing(queue, deadline), request, deadline=deadline)
 
     async def purge_dead(self, queue: str, letters: Sequence[DeadName] | None, *, timeout_s: float) -> int:
         """See ``QueueAdmin``."""
-        raise NotImplementedError
+        deadline = _deadline(timeout_s)
+        return await replaying.purge(await self._existing(queue, deadline), letters, deadline=deadline)
 
     def _leads(self, queue: str) -> QueueLeads:
         return self._shards.lead_of(queue).queues

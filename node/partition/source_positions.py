@@ -1,9 +1,9 @@
 """How far groups have processed their sources: the positions that a partition keeps with the records.
 
 They are a part of what the partition's machine makes of the committed log: a batch may carry a position
-(``floodmark.format.position``), and commands move positions, begin epochs and remove groups. For every source of a group the
-newest is kept, with the producer epoch that may go on. Whoever begins an epoch learns the position as it is
-behind everything of earlier epochs, which no leader stores from then on.
+(``floodmark.format.position``), and commands move positions, begin epochs and remove groups. For every source
+of a group the newest is kept, with the producer epoch that may go on. Whoever begins an epoch learns the
+position as it is behind everything of earlier epochs, which no leader stores from then on.
 """
 
 from __future__ import annotations

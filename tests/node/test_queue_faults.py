@@ -8,13 +8,25 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from floodmark.format.frame import iterate
 from floodmark.format.frame_records import records_in
 from floodmark.format.record import Record
 
-from node.broker.queues import Action, Breaker, DeadLetter, Delivered, Place, QueueInfo, Receive, Settled
+from node.broker.queues import (
+    Action,
+    Breaker,
+    DeadLetter,
+    DeadName,
+    Delivered,
+    Place,
+    QueueInfo,
+    Receive,
+    Replay,
+    Settled,
+)
 from node.metadata.domains.coordinator import SHARDS, shard_of
 from node.metadata.state import COORDINATOR_TOPIC
 from tests.node.test_queues import QUEUE, Workers, produce, values
@@ -24,9 +36,7 @@ DEAD = "orders.dead"
 VISIBLE_MS = 400
 
 
-async def with_dead_letters(
-    workers: Workers, *, partitions: int = 1, dead: int = 1, **config: object
-) -> None:
+async def with_dead_letters(workers: Workers, *, partitions: int = 1, dead: int = 1, **config: Any) -> None:
     await workers.cluster.create(DEAD, partitions=dead, replicas=3)
     topic_id = workers.cluster.up[0].broker.topic(DEAD).topic_id
     await workers.put(partitions=partitions, dead_letter_topic=DEAD, dead_letter_topic_id=topic_id, **config)
@@ -38,6 +48,10 @@ async def info(workers: Workers) -> QueueInfo:
 
 async def letters(workers: Workers) -> list[DeadLetter]:
     return list(await workers.ask(lambda at: at.dead_letters(QUEUE, after=None, limit=10_000, timeout_s=10)))
+
+
+async def names(workers: Workers) -> list[DeadName]:
+    return [DeadName(*each.source[:2], each.number) for each in await letters(workers)]
 
 
 async def stored(cluster: NodeCluster, topic: str, partition: int = 0) -> list[Record]:
@@ -261,3 +275,76 @@ async def test_a_broken_downstream_pauses_the_queue_and_one_record_tries_it(tmp_
         assert len(await workers.receive(10, wait_s=5)) == 7
         found = await info(workers)
         assert (found.breaker, found.health, found.dead, found.dying) == ("closed", [], 0, 0)
+
+
+async def die(workers: Workers, count: int) -> None:
+    """All records of the first partition are dead letters."""
+    got: list[Delivered] = []
+    while len(got) < count:
+        got += await workers.receive(count)
+    await workers.settle(got, Action.REJECT, reason="no good")
+    await until(workers, lambda found: (found.dead, found.dying) == (count, 0))
+
+
+async def test_dead_letters_are_delivered_again_to_their_queue_alone(tmp_path: Path) -> None:
+    """All, some by name, some by what they are; those that die again are letters anew, and come from where
+    they came from first."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        workers = Workers(cluster)
+        await with_dead_letters(workers, ordering="key", backoff_ms=(0,))
+        keys = [b"a1", b"b1", b"a1", b"b2"]
+        await produce(cluster, [b"0", b"1", b"2", b"3"], keys=keys)
+        got = list(await workers.receive(10))
+        assert values(got) == [b"0", b"1", b"3"], "of each key the first one"
+        await workers.settle(got, Action.REJECT, reason="no good")
+        got = list(await workers.receive(10))
+        assert values(got) == [b"2"], "a poison pill stops its key until it is a letter"
+        await workers.settle(got, Action.REJECT, reason="no good")
+        await until(workers, lambda found: found.dead == 4)
+
+        async def replay(**chosen: Any) -> int:
+            return await workers.ask(lambda at: at.replay(QUEUE, Replay(**chosen), timeout_s=10))
+
+        assert await replay(key_prefix=b"a") == 2
+        (first,) = await workers.receive(10)
+        assert (first.key, first.value, first.deliveries) == (b"a1", b"0", 1)
+        assert await replay(letters=await names(workers)) == 2
+        await transfer(workers)
+        others = await workers.receive(10)
+        assert sorted(record.value or b"" for record in others) == [b"1", b"3"]
+        await workers.ack([*others, first])
+        (again,) = await workers.receive(10)
+        await workers.settle([again], Action.REJECT, reason="still no good")
+        (letter,) = await letters_of(workers, 1)
+        assert letter.reason == "still no good"
+        record = (await stored(cluster, DEAD))[letter.at.offset]
+        assert record.value == b"2"
+        assert record.headers["floodmark-dead-topic"] == "orders"
+        assert record.headers["floodmark-dead-offset"] == "2"
+        assert await replay(headers={"floodmark-dead-reason": b"other"}) == 0
+        assert await replay(headers={"floodmark-dead-reason": b"still no good"}, per_second=1) == 1
+        await workers.ack(await workers.receive(10))
+        found = await until(workers, lambda found: found.dead == 0)
+        assert found.depth == 0
+
+
+async def letters_of(workers: Workers, count: int) -> list[DeadLetter]:
+    await until(workers, lambda found: (found.dead, found.dying) == (count, 0))
+    return await letters(workers)
+
+
+async def test_dead_letters_leave_the_list_and_stay_in_their_topic(tmp_path: Path) -> None:
+    async with NodeCluster.running(tmp_path) as cluster:
+        workers = Workers(cluster)
+        await with_dead_letters(workers)
+        await produce(cluster, [b"0", b"1", b"2"])
+        await die(workers, 3)
+        named = await names(workers)
+        assert await workers.ask(lambda at: at.purge_dead(QUEUE, named[:1], timeout_s=10)) == 1
+        assert await workers.ask(lambda at: at.purge_dead(QUEUE, None, timeout_s=10)) == 2
+        assert await letters(workers) == []
+        assert values_of(await stored(cluster, DEAD)) == [b"0", b"1", b"2"]
+
+
+def values_of(records: list[Record]) -> list[bytes | None]:
+    return [record.value for record in records]

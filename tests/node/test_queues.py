@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from floodmark.errors import OutcomeUnknown, Unavailable, UnknownQueue
@@ -50,12 +50,12 @@ class Workers:
                 except (Unavailable, OutcomeUnknown):
                     await asyncio.sleep(0.01)
 
-    async def put(self, topic: str = "orders", *, partitions: int = 1, **config: object) -> None:
+    async def put(self, topic: str = "orders", *, partitions: int = 1, **config: Any) -> None:
         cluster = self.cluster
         await cluster.create(topic, partitions=partitions, replicas=3)
         await make_coordinator(cluster)
         topic_id = cluster.up[0].broker.topic(topic).topic_id
-        wanted = QueueConfig(topic=topic, topic_id=topic_id, **config)  # type: ignore[arg-type]
+        wanted = QueueConfig(topic=topic, topic_id=topic_id, **config)
         await self.ask(lambda at: at.put(self.queue, wanted, timeout_s=10))
 
     async def receive(
@@ -67,7 +67,7 @@ class Workers:
         request = Receive(worker=worker, max_records=count, wait_s=wait_s)
         return await self.ask(lambda at: at.receive(self.queue, request, timeout_s=10))
 
-    async def settle(self, records: Sequence[Delivered], action: Action, **more: object) -> Sequence[Settled]:
+    async def settle(self, records: Sequence[Delivered], action: Action, **more: Any) -> Sequence[Settled]:
         said = [settlement(record, action, **more) for record in records]
         return await self.ask(lambda at: at.settle(self.queue, said, timeout_s=10))
 
@@ -75,8 +75,8 @@ class Workers:
         return await self.settle(records, Action.ACK)
 
 
-def settlement(record: Delivered, action: Action, **more: object) -> Settlement:
-    return Settlement(place=record.place, lease=record.lease, action=action, **more)  # type: ignore[arg-type]
+def settlement(record: Delivered, action: Action, **more: Any) -> Settlement:
+    return Settlement(place=record.place, lease=record.lease, action=action, **more)
 
 
 async def make_coordinator(cluster: NodeCluster) -> None:

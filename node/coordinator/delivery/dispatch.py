@@ -63,7 +63,9 @@ class Dispatch:
         self._first = 0
         """The partition that comes first the next time."""
         around = lead.around
-        self.payloads = Payloads(around.records, around.memory, look=lead.look_soon, gone=lead.gone)
+        self.payloads = Payloads(
+            around.records, around.memory, look=lead.look_soon, gone=lead.gone, passed=lead.passed
+        )
 
     @property
     def is_used(self) -> bool:
@@ -257,8 +259,8 @@ class Dispatch:
                 ahead.take(partition, next_)
             elif partition.first > next_:
                 ahead.go_back(partition, next_)
-            if partition.is_gone:
-                self._lead.passed(partition.number, partition.start)
+            if partition.start:
+                self._lead.passed(ahead.topic_id, partition.number, partition.start)
 
     def _wants(self, partition: PartitionAhead) -> bool:
         """Whether there is room for more of it in the window."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
 import structlog
 from floodmark.errors import FloodmarkError, OffsetBelowStart, StorageUnavailable, Unavailable, UnknownTopic
+from floodmark.format.record import Record
 
 from node.coordinator.delivery.memory import Memory, Share
 from node.coordinator.delivery.ports import RecordSource
@@ -23,6 +24,7 @@ from node.coordinator.queues.requests import Place
 BYTES_MAX: Final = 2 << 20
 """Of one queue: the oldest ones are forgotten, and read again when they are needed."""
 CHUNK_BYTES: Final = 64 << 10
+READ_MAX: Final = 1_000
 AGAIN_S: Final = 0.2
 FAILING_S: Final = 2.0
 
@@ -30,8 +32,8 @@ _log = structlog.get_logger(__name__)
 
 
 class Payloads:
-    """Of one queue. ``look``: called when more are there. ``gone``: called for records that are not in their
-    topic any more, which retention or compaction has removed.
+    """Of one queue. ``look``: called when more are there. ``gone``: for records that compaction has removed.
+    ``passed``: with topic's id, partition and its first offset, where retention has removed some.
     """
 
     def __init__(
@@ -41,11 +43,13 @@ class Payloads:
         *,
         look: Callable[[], None],
         gone: Callable[[Sequence[Place]], None],
+        passed: Callable[[int, int, int], None],
     ) -> None:
         self._source = source
         self._share = Share(memory, BYTES_MAX)
         self._look = look
         self._gone = gone
+        self._passed = passed
         self._kept: OrderedDict[Place, Payload] = OrderedDict()
         self._wanted: dict[TopicPartition, dict[int, None]] = {}
         self._tasks: dict[TopicPartition, asyncio.Task[None]] = {}
@@ -91,6 +95,17 @@ class Payloads:
             return kept
         found = await self._chunk((place.topic_id, place.partition), [place.offset])
         return found.get(place.offset)
+
+    async def read_all(self, at: TopicPartition, offsets: Sequence[int]) -> AsyncIterator[tuple[int, Record]]:
+        """Those of these records (in order) that are still there. Raises what reading raises."""
+        place = 0
+        while place < len(offsets):
+            found = await self._chunk(at, offsets[place : place + READ_MAX])
+            place += len(found)
+            for offset in sorted(found):
+                payload = found[offset]
+                if payload is not None:
+                    yield offset, payload.record
 
     def close(self) -> None:
         """Read nothing more, and hold nothing."""
@@ -138,7 +153,10 @@ class Payloads:
             chunk = await self._source.read(topic_id, partition, first, max_bytes=CHUNK_BYTES)
         except OffsetBelowStart as error:
             start = int(error.fields.get("log_start_offset", first + 1))
+            self._passed(topic_id, partition, start)
             return {offset: None for offset in offsets if offset < max(start, first + 1)}
+        if chunk.next_offset <= first:
+            raise Unavailable(f"offset {first} of partition {partition} is not there yet")
         found: dict[int, Payload | None] = {offset: None for offset in offsets if offset < chunk.next_offset}
         for piece in chunk.pieces:
             begin = bisect_left(offsets, piece.first_offset)

@@ -20,8 +20,9 @@ from node.coordinator.delivery.dead_letters import DeadLetters
 from node.coordinator.delivery.dispatch import Dispatch
 from node.coordinator.delivery.dying_records import DyingRecords
 from node.coordinator.groups.decision import Decision
+from node.coordinator.keys import TopicPartition
 from node.coordinator.proposals import Entry, Proposals
-from node.coordinator.queues import settling
+from node.coordinator.queues import retention, settling
 from node.coordinator.queues.queue import Queue
 from node.coordinator.queues.requests import Place, Receive, Received, Settled, Settlement
 from node.coordinator.queues.values import State
@@ -56,6 +57,10 @@ class QueueLead:
         self.ends: dict[int, int] = {}
         """The high watermarks of the topic's partitions, as they were last seen."""
         self.oldest_ms: int | None = None
+        """When the oldest record that is not settled was appended, likewise."""
+        self.looked_s = 0.0
+        self._starts: dict[TopicPartition, int] = {}
+        """Where partitions begin, as far as what was lost by that is counted."""
         self.dispatch = Dispatch(self)
         self._dying = DyingRecords(self)
         self.letters = DeadLetters(self._dying, around.letters)
@@ -170,11 +175,30 @@ class QueueLead:
             await self._proposals.confirm(deadline)
         return Received(records=found.records, settled=settled, paused=found.paused)
 
-    def passed(self, partition: int, start: int) -> None:
-        """Retention has removed all records of a partition before ``start``."""
+    def passed(self, topic_id: int, partition: int, start: int) -> None:
+        """Retention has removed all records of a partition before ``start``: what was not settled is lost."""
+        if not self.view or self._failure is not None or start <= self._starts.get((topic_id, partition), 0):
+            return
+        try:
+            while self._decided(retention.passed(self.view, topic_id, partition, start)).more:
+                continue
+        except FloodmarkError as error:
+            _log.info("losses_not_counted", queue=self.name, reason=error.detail)
+            return
+        self._starts[topic_id, partition] = start
 
     def gone(self, places: Sequence[Place]) -> None:
-        """These records are not in their topic any more."""
+        """These records are not in their topic any more: compaction has removed them."""
+        if not self.view or self._failure is not None:
+            return
+        try:
+            self.put(retention.missing(self.view, places))
+        except FloodmarkError as error:
+            _log.info("records_not_passed", queue=self.name, reason=error.detail)
+
+    def _decided(self, decision: Decision[R]) -> R:
+        self.put(decision)
+        return decision.answer
 
     def check_exists(self) -> None:
         """Raises ``UnknownQueue``."""

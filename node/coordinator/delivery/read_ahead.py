@@ -152,7 +152,7 @@ class ReadAhead:
         self._source = source
         self._key_of = key_of
         self._share = Share(memory)
-        self._topic_id = topic_id
+        self.topic_id = topic_id
         self._look = look
         self._wants = wants
         self.partitions: list[PartitionAhead] = []
@@ -276,7 +276,7 @@ class ReadAhead:
         size = self._share.limit // max(1, len(self.partitions))
         size = min(max(size, CHUNK_BYTES_MIN), CHUNK_BYTES_MAX)
         try:
-            chunk = await self._source.read(self._topic_id, partition.number, at, max_bytes=size)
+            chunk = await self._source.read(self.topic_id, partition.number, at, max_bytes=size)
         except (OffsetBelowStart, OffsetPastEnd) as error:
             self._outside(partition, at, error)
         except FloodmarkError as error:
@@ -323,7 +323,7 @@ class ReadAhead:
         if partition.failure is None and not isinstance(error, Unavailable | TooManyRequests):
             _log.warning(
                 "queue_cannot_read",
-                topic_id=self._topic_id,
+                topic_id=self.topic_id,
                 partition=partition.number,
                 offset=partition.next,
                 reason=error.detail,
@@ -362,7 +362,7 @@ class ReadAhead:
 
     async def _wait_for(self, behind: dict[int, int]) -> None:
         try:
-            news = await self._source.wait(self._topic_id, behind, wait_s=WAIT_S)
+            news = await self._source.wait(self.topic_id, behind, wait_s=WAIT_S)
         except FloodmarkError:
             await asyncio.sleep(AGAIN_MIN_S)
             news = behind  # Reading says what it is.

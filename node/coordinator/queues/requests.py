@@ -69,7 +69,7 @@ class Action(enum.StrEnum):
     REJECT = "reject"
     """It is dead at once, with a reason."""
     RELEASE = "release"
-    """It was not begun: again at once, or after ``delay_ms``. That is no failure, and counts as no delivery."""
+    """It was not begun: again at once, or after ``delay_ms``. That is no failure, and no delivery either."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,9 @@
-"""What retention removes before it was settled is lost: it is counted, and not waited for."""
+"""What retention removes before it was settled is lost: it is counted, and not waited for. Nor is what
+compaction removed."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import msgspec
 
@@ -9,6 +12,7 @@ from node.coordinator.queues.administration import Removed
 from node.coordinator.queues.changes import Changes
 from node.coordinator.queues.limits import PAIRS_PER_STEP
 from node.coordinator.queues.queue import Queue
+from node.coordinator.queues.requests import Place
 from node.coordinator.queues.values import State
 
 
@@ -41,3 +45,23 @@ def passed(queue: Queue, topic_id: int, partition: int, start: int) -> Decision[
     if lost:
         changes.source(lane, msgspec.structs.replace(source, lost=source.lost + lost))
     return Decision(changes.pairs(), Removed(lost, left == 0))
+
+
+def missing(queue: Queue, places: Iterable[Place]) -> Decision[int]:
+    """These records are not in their topic any more, though it begins before them: compaction removed them,
+    and nobody is to have them. How many were waited for."""
+    changes = Changes(queue)
+    found = 0
+    for place in dict.fromkeys(places):
+        lane = queue.lane_of(place)
+        if lane is None:
+            continue
+        run = lane.at.get(place.offset)
+        if run is not None and run.value.state in (State.WAITING, State.HELD):
+            changes.settle(run, 1 << (place.offset - run.base))
+            found += 1
+        elif place.offset in lane.ripe:
+            times, index = lane.ripe[place.offset]
+            changes.settle_times(times, 1 << index)
+            found += 1
+    return Decision(changes.pairs(), found)
