@@ -18,7 +18,13 @@ from collections.abc import Awaitable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
-from floodmark.errors import FencedMemberEpoch, InvalidRequest, NoCommittedOffset, OffsetBelowStart
+from floodmark.errors import (
+    FencedMemberEpoch,
+    InvalidRequest,
+    NoCommittedOffset,
+    OffsetBelowStart,
+    UnknownMember,
+)
 
 from node.broker import Partition
 from node.service import group_token
@@ -27,7 +33,7 @@ from node.service.at_coordinator import at_coordinator
 from node.service.group_members import AssignedPartition, HeartbeatGroup, JoinGroup, LeaveGroup, MemberState
 from node.service.group_offsets import CommitOffsets, FetchOffsets, OffsetOf, PartitionOf
 from node.service.group_request import GroupRequest, check_group
-from node.service.group_token import NO_POSITION, GroupToken, Place
+from node.service.group_token import BEGIN_AGAIN, NO_POSITION, GroupToken, Place
 from node.service.policy import Operation, Resource, ResourceKind, topic
 from node.service.request_context import RequestContext
 from node.service.requests import R
@@ -125,15 +131,22 @@ class GroupReading:
         if request.token is None:
             await self._join()
             return
+        self._first = group_token.choice(request.token)
         token = group_token.decode(request.token, request.group, context.principal, service.token_keys)
         self._member_id, self._epoch = token.member_id, token.member_epoch
+        try:
+            await self._go_on(token)
+        except (UnknownMember, FencedMemberEpoch) as error:
+            raise type(error)(f"{error.detail}; {BEGIN_AGAIN}", **error.fields) from error
+
+    async def _go_on(self, token: GroupToken) -> None:
+        request = self._request
         await self._commit(token)
         if request.leave:
             self.has_left = True
             await self._ask(LeaveGroup(group=request.group, member_id=token.member_id, epoch=None))
             return
         self._epochs = {(place.topic_id, place.partition): place.epoch for place in token.places}
-        self._first = sum(place.offset for place in token.places) + len(token.places)
         await self._beat({(place.topic_id, place.partition): place.offset for place in token.places})
 
     async def _join(self) -> None:
@@ -260,7 +273,7 @@ class GroupReading:
             specs,
             permit=permit,
             by_cursor=True,
-            first=self._first,
+            first=self._first // len(self._request.topics),
         )
         await reader.pin()
         return reader

@@ -7,6 +7,7 @@ principal that it was given to: nobody else can use it, and nobody can make one.
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 from collections.abc import Sequence
 from typing import Annotated, Final
@@ -17,6 +18,8 @@ from floodmark.errors import InvalidRequest
 VERSION: Final = 1
 NO_POSITION: Final = -1
 """Of a partition that is read from its beginning, and of which nothing was read yet."""
+BEGIN_AGAIN: Final = "call with {} to begin again as a new member, where the group is"
+"""What to do with a token that is of no use any more."""
 _SEAL_BYTES: Final = 16
 _TEXT_MAX: Final = 64 << 10
 
@@ -75,9 +78,14 @@ def decode(text: str, group: str, principal: str, keys: Sequence[bytes]) -> Grou
     return token
 
 
+def choice(text: str) -> int:
+    """A number that is the same for the same token, and any other one for the next."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+
+
 def _seal(packed: bytes, principal: str, key: bytes) -> bytes:
     return hmac.digest(key, principal.encode() + b"\0" + packed, "sha256")[:_SEAL_BYTES]
 
 
 def _invalid(why: str) -> InvalidRequest:
-    return InvalidRequest(f"invalid commit token: {why}; begin again without one")
+    return InvalidRequest(f"invalid commit token: {why}; {BEGIN_AGAIN}")

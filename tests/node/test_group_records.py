@@ -62,6 +62,36 @@ async def test_a_consumer_goes_on_at_whichever_node(tmp_path: Path) -> None:
         for node in cluster.up:
             status, problem = await ask(node, "POST", PATH, {"commit": answer["commit"]})
             assert (status, problem["code"]) == (404, "unknown_member")
+            assert "call with {} to begin again" in problem["detail"]
+
+
+async def test_the_same_token_begins_with_the_same_partition_and_the_next_one_with_another(
+    tmp_path: Path,
+) -> None:
+    """In two topics, where a page has room for a few records only: whoever asks again, at any node, gets the
+    same ones in the same order; and no partition waits until the others are read to their ends."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        topics = {"orders": 4, "payments": 3}
+        ask = Asking(cluster)
+        for name, partitions in topics.items():
+            await cluster.create(name, partitions=partitions, replicas=2)
+            for number in range(partitions):
+                await ask.produce(name, number, 120)
+        path = "/v1/groups/g/records?topics=orders,payments&max_records=3"
+        answer = await ask.done(cluster.up[0], "POST", path, {})
+        firsts: set[tuple[str, int]] = set()
+        every = {(name, number) for name, partitions in topics.items() for number in range(partitions)}
+        for rounds in itertools.count():
+            pages = []
+            token = {"commit": answer["commit"]}
+            for node in cluster.up if rounds < 6 else cluster.up[:1]:
+                answer = await ask.done(node, "POST", path, token)
+                pages.append([(each["topic"], each["partition"], each["offset"]) for each in answer["records"]])
+            assert all(page == pages[0] for page in pages)
+            firsts.add(pages[0][0][:2])
+            if firsts == every:
+                break
+            assert rounds < 140, f"of {every} only {firsts} came first, and half of all is read"
 
 
 async def test_a_newcomer_gets_what_is_free_and_then_its_share(tmp_path: Path) -> None:
@@ -149,4 +179,4 @@ async def test_a_token_is_of_its_group_and_not_to_be_changed(tmp_path: Path) -> 
         ):
             status, problem = await ask(node, "POST", path, {"commit": wrong})
             assert (status, problem["code"]) == (400, "invalid_request"), problem
-            assert "begin again without one" in problem["detail"]
+            assert "call with {} to begin again" in problem["detail"]
