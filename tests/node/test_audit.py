@@ -24,6 +24,7 @@ NOT_CHANGES = {
     ("POST", "/v1/topics/{topic}/partitions/{partition}/records"),
     ("POST", "/v1/topics/{topic}/records"),
     ("POST", "/v1/topics/{topic}/partitions/{partition}/positions/{group}"),
+    ("PUT", "/v1/topics/{topic}/partitions/{partition}/positions/{group}"),
     ("POST", "/v1/producers"),
     ("POST", "/v1/groups/{group}/records"),
     ("POST", "/v1/groups/{group}/offsets"),
