@@ -47,6 +47,8 @@ class Produce(_Action, frozen=True, tag="produce"):
     values: list[int]
     acks: Acks = "quorum"
     if_offset: int | None = None
+    delay_ms: int | None = None
+    """Queues deliver them after so long, and not before."""
 
 
 class Read(_Action, frozen=True, tag="read"):
@@ -141,8 +143,51 @@ class FetchOffsets(_Action, frozen=True, tag="fetch_offsets"):
     topic: str
 
 
+class MakeQueue(_Action, frozen=True, tag="make_queue"):
+    """Make a queue of a topic, whose dead letters go to another one."""
+
+    queue: str
+    topic: str
+    dead_letter_topic: str
+    by_key: bool = False
+    """Whether records of one key (``chaos.record_value.key_of``) are delivered one after the other."""
+
+
+class Settling(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """How a worker ends one delivery (ack, nack, reject) or keeps it (extend).
+
+    ``deliveries``: which one of that record it was.
+    """
+
+    partition: int
+    offset: int
+    deliveries: int
+    action: str
+
+
+class Receive(_Action, frozen=True, tag="receive"):
+    """A worker asks for records. ``settle``: done before, in the same step."""
+
+    queue: str
+    settle: list[Settling] = []
+
+
+class Settle(_Action, frozen=True, tag="settle"):
+    """A worker says what became of records."""
+
+    queue: str
+    settle: list[Settling]
+
+
+class LookAtQueue(_Action, frozen=True, tag="look_at_queue"):
+    """How much there is in a queue."""
+
+    queue: str
+
+
 GroupAction = Join | Beat | Leave | Commit | FetchOffsets
-Action = Produce | Read | Tail | Create | Alter | Delete | Describe | GroupAction
+QueueAction = MakeQueue | Receive | Settle | LookAtQueue
+Action = Produce | Read | Tail | Create | Alter | Delete | Describe | GroupAction | QueueAction
 
 # Results ------------------------------------------------------------------------------------------------
 
@@ -210,7 +255,38 @@ class Offsets(_Result, frozen=True, tag="offsets"):
     offsets: list[At]
 
 
-Result = Produced | Page | Bounds | Done | Described | Membership | Offsets
+class Delivery(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A record that a worker has got. ``deliveries``: how many there have been of it, with this one."""
+
+    partition: int
+    offset: int
+    value: int
+    deliveries: int
+
+
+class Deliveries(_Result, frozen=True, tag="deliveries"):
+    """What a worker has got. ``settled``: of ``Receive.settle``, in its order (done, already, late)."""
+
+    records: list[Delivery]
+    settled: list[str] = []
+
+
+class Settlements(_Result, frozen=True, tag="settlements"):
+    """What became of each (done, already, late)."""
+
+    settled: list[str]
+
+
+class QueueState(_Result, frozen=True, tag="queue_state"):
+    """``depth``: records that are not settled. ``dead``: dead letters."""
+
+    depth: int
+    dead: int
+
+
+Result = (
+    Produced | Page | Bounds | Done | Described | Membership | Offsets | Deliveries | Settlements | QueueState
+)
 
 RESULT_OF: Final[dict[type[Action], type[Result]]] = {
     Produce: Produced,
@@ -225,6 +301,10 @@ RESULT_OF: Final[dict[type[Action], type[Result]]] = {
     Leave: Done,
     Commit: Offsets,
     FetchOffsets: Offsets,
+    MakeQueue: Done,
+    Receive: Deliveries,
+    Settle: Settlements,
+    LookAtQueue: QueueState,
 }
 
 # Lines --------------------------------------------------------------------------------------------------

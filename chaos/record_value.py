@@ -8,6 +8,7 @@ filler that repeats the id, so that bytes of one record in the place of another'
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,8 @@ NUMBER_BITS: Final = 40
 NUMBER_MAX: Final = (1 << NUMBER_BITS) - 1
 PRODUCER_MAX: Final = (1 << 22) - 1
 """So that every value id is a positive signed integer of 64 bits."""
+
+KEYS: Final = 12
 
 FOREIGN: Final = -1
 """In place of the value of a record that no workload wrote."""
@@ -46,6 +49,11 @@ def producer_of(value: int) -> int:
 def number_of(value: int) -> int:
     """The number of a value among its producer's."""
     return value & NUMBER_MAX
+
+
+def key_of(value: int) -> bytes:
+    """The key of a record in topics whose records have keys: some for all producers together."""
+    return b"k%d" % (zlib.crc32(value.to_bytes(8, "little")) % KEYS)
 
 
 def name_of(value: int) -> str:

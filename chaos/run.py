@@ -10,6 +10,7 @@ from typing import Final
 
 import floodmark
 
+from chaos.checker.final_state import DEAD_SUFFIX
 from chaos.checker.options import Place
 from chaos.cluster import ChaosCluster
 from chaos.history_file import HistoryWriter
@@ -96,6 +97,8 @@ class _Run:
         """All that records are written to, with their partitions."""
         if self._race is not None:
             self._topics[RACES_TOPIC] = 1
+        if scenario.workload.queue_workers:
+            self._topics[scenario.topics[0] + DEAD_SUFFIX] = scenario.partitions
         self._written = self._places if self._race is None else (*self._places, self._race)
         self._pauses = Pauses(plan_pauses(scenario, self._written, seed))
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from chaos.checker.conditional import Conditional
-from chaos.checker.final_state import ReplicaState, by_place
+from chaos.checker.final_state import DEAD_SUFFIX, ReplicaState, by_place
 from chaos.checker.freshness import Freshness
 from chaos.checker.gaps import Gap, Gaps
 from chaos.checker.given_up import without_given_up
@@ -22,6 +22,7 @@ from chaos.checker.origin import check_origin
 from chaos.checker.placement import Placement
 from chaos.checker.polls import Polls
 from chaos.checker.progress import Progress, Recovery
+from chaos.checker.queues import Queues
 from chaos.checker.records import Places, Records
 from chaos.checker.replicas import check_replicas
 from chaos.checker.violation import Findings, Kind, Violation
@@ -52,6 +53,9 @@ class Figures:
     """Of offsets, that were acknowledged."""
     group_hand_overs: int = 0
     """Partitions that were given up in order and gone on with by another member."""
+    queue_acknowledged: int = 0
+    """Records of a queue whose acknowledgement was confirmed."""
+    queue_dead_letters: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +94,26 @@ def check(
     watchers: list[Watcher] = [idle_time, records, placement, order]
     conditional = Conditional(options, records, findings)
     watchers += [Polls(options, findings), Freshness(options, findings), Leaders(findings)]
-    groups = Groups(findings)
-    watchers += [metadata, conditional, progress, gaps, groups]
+    groups, queues = Groups(findings), Queues(findings)
+    watchers += [metadata, conditional, progress, gaps, groups, queues]
     events, operations = _watch(history, watchers)
-    replicas = by_place(list(final))
-    for replica in final:
-        placement.see_replica(replica)
+    replicas = by_place([each for each in final if not each.topic.endswith(DEAD_SUFFIX)])
+    for held in replicas.values():
+        for replica in held:
+            placement.see_replica(replica)
+    held_all = by_place(list(final))
+    queues.finish(held_all)
     placement.finish()
     order.check_logs(placement)
     check_origin(records, placement, findings)
     Loss(records, placement, replicas, options, findings).check()
-    check_replicas(replicas, options, findings)
+    # A topic of dead letters may have partitions without any, which cannot be recognised.
+    wanted = {
+        place: nodes
+        for place, nodes in options.replicas.items()
+        if place in held_all or not place[0].endswith(DEAD_SUFFIX)
+    }
+    check_replicas(held_all, replace(options, replicas=wanted), findings)
     metadata.finish()
     conditional.finish(placement, replicas.keys())
     progress.finish()
@@ -116,6 +129,8 @@ def check(
         conditional_operations=conditional.operations,
         group_commits=groups.commits,
         group_hand_overs=groups.hand_overs,
+        queue_acknowledged=queues.acknowledged,
+        queue_dead_letters=queues.dead_letters,
     )
     return CheckResult(
         tuple(findings.kept), dict(findings.counts), longest_gaps, tuple(progress.recoveries), figures

@@ -16,6 +16,7 @@ from typing import Final
 from floodmark.errors import FloodmarkError
 from floodmark.format.frame import Frame, FrameKind
 from floodmark.format.frame_records import has_records, records_in
+from floodmark.format.record import Record
 
 from chaos.checker.options import Place
 from chaos.record_value import FOREIGN, decode
@@ -23,6 +24,10 @@ from storage.filesystem import FileSystem
 from storage.verify import Finding, verify_replica
 
 METADATA_GROUP: Final = 0
+DEAD_SUFFIX: Final = ".dead"
+"""The topic of dead letters has the name of that where they were first, with this."""
+DEAD_HEADER: Final = "floodmark-dead-queue"
+"""Of a record that a queue has put there."""
 MISSING: Final = -2
 """In place of a value that damage or compaction removed from a replica."""
 UNKNOWN: Final = -1
@@ -143,11 +148,16 @@ class _ReplicaReader:
                 values.append(MISSING)
                 continue
             told = decode(record.value or b"")
+            topic = "" if told is None else told.topic + (DEAD_SUFFIX if _is_dead_letter(record) else "")
             if told is not None and not state.topic:
-                state.topic, state.partition = told.topic, told.partition
-            astray = told is None or (told.topic, told.partition) != (state.topic, state.partition)
+                state.topic, state.partition = topic, told.partition
+            astray = told is None or (topic, told.partition) != (state.topic, state.partition)
             values.append(FOREIGN if told is None or astray else told.value)
         return values
+
+
+def _is_dead_letter(record: Record) -> bool:
+    return bool(record.pairs) and DEAD_HEADER in record.headers
 
 
 def _fingerprint(frame: Frame) -> int:

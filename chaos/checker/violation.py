@@ -38,6 +38,14 @@ class Kind(enum.StrEnum):
     TWO_OWNERS = "two_owners"
     GROUP_SKIPPED = "group_skipped"
     HANDED_OVER_TWICE = "handed_over_twice"
+    QUEUE_LOST = "queue_lost"
+    QUEUE_NOT_EMPTIED = "queue_not_emptied"
+    ACKED_CAME_AGAIN = "acked_came_again"
+    TWO_DELIVERIES = "two_deliveries"
+    KEY_OVERTAKEN = "key_overtaken"
+    DEAD_LETTER_TWICE = "dead_letter_twice"
+    DELIVERED_EARLY = "delivered_early"
+    WRONG_DELIVERY = "wrong_delivery"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 from chaos.faults.aim import Aim, Target
+from chaos.faults.clock import ClockJump
 from chaos.scenario.kinds import kinds as all_kinds
 from chaos.scenario.model import DEFAULT_TOPIC, Scenario, TimedFault, Workload
 
@@ -87,6 +88,9 @@ that may rightly cost records must be chosen with care."""
 _GROUP_SHARE = 0.5
 """Of the runs that lose no majority have members of a consumer group, so many:"""
 _GROUP_MEMBERS = 8
+_QUEUE_SHARE = 0.5
+"""Likewise of workers of a queue. Clocks do not jump then: what waits for a time waits by them."""
+_QUEUE_WORKERS = 8
 
 
 def random_scenario(
@@ -103,6 +107,8 @@ def random_scenario(
     faults = tuple(_timeline(rng, duration_s, _Shape(nodes), chosen))
     loses = any(timed.fault.loses_records for timed in faults)
     members = _GROUP_MEMBERS if rng.random() < _GROUP_SHARE else 0
+    jumps = any(isinstance(timed.fault, ClockJump) for timed in faults)
+    workers = _QUEUE_WORKERS if rng.random() < _QUEUE_SHARE and not jumps else 0
     return Scenario(
         name="random",
         description=f"Drawn from seed {seed}.",
@@ -111,7 +117,9 @@ def random_scenario(
         seed=seed,
         partitions=_PARTITIONS,
         replication=min(_REPLICATION, nodes),
-        workload=Workload(topic_admins=0) if loses else Workload(group_members=members),
+        workload=Workload(topic_admins=0)
+        if loses
+        else Workload(group_members=members, queue_workers=workers),
         faults=faults,
     )
 

@@ -63,6 +63,8 @@ def parse_scenario(text: str, *, source: str = "scenario") -> Scenario:
         table.wrong("a lost majority may cost changes of topics, too: set 'topic_admins = 0' in [workload]")
     if scenario.workload.group_members and any(timed.fault.loses_records for timed in found):
         table.wrong("a lost majority may cost committed offsets, too: set 'group_members = 0' in [workload]")
+    if scenario.workload.queue_workers and any(timed.fault.loses_records for timed in found):
+        table.wrong("a lost majority may cost settlements, too: set 'queue_workers = 0' in [workload]")
     if scenario.nodes + joining > _NODES_MAX:
         table.wrong(f"{joining} nodes join {scenario.nodes}; at most {_NODES_MAX} in total are allowed")
     if problems:

@@ -21,10 +21,11 @@ from floodmark.transport.http import BATCH_MEDIA_TYPE, Request, Transport
 
 from chaos.checker.options import Place
 from chaos.history import Produce, Produced
-from chaos.record_value import encode, value_id
+from chaos.record_value import encode, key_of, value_id
 from chaos.workload.site import NODE_TIMEOUT_S, Site, attempt, ticks
 
 _DELIVERY_TIMEOUT_S: Final = 8.0
+_DELAY_MS_MAX: Final = 3_000
 
 
 class _ProduceAnswer(msgspec.Struct):
@@ -55,6 +56,10 @@ class Sends:
         size_bytes = self._site.workload.record_bytes
         return [encode(value, *place, size_bytes=size_bytes) for value in values]
 
+    def keys(self, place: Place, values: Sequence[int]) -> list[bytes] | None:
+        """Their keys, where the topic's records have some."""
+        return [key_of(value) for value in values] if place[0] == self._site.queue_topic else None
+
 
 async def produce_idempotently(site: Site, producer: int) -> None:
     """Through the client's Producer, which repeats until the outcome is known. Runs until ``site.stop``."""
@@ -76,7 +81,9 @@ async def produce_idempotently(site: Site, producer: int) -> None:
                 ops = [site.recorder.begin(process, action) for action in actions]
                 data = sends.data(place, values)
                 try:
-                    acks = (await producers[place[0]].send_many(data, partition=place[1])).acks()
+                    keys = sends.keys(place, values)
+                    sent = await producers[place[0]].send_many(data, keys=keys, partition=place[1])
+                    acks = sent.acks()
                 except FloodmarkError as error:
                     for op in ops:
                         site.recorder.failed(op, error)
@@ -113,14 +120,36 @@ async def produce_once(site: Site, producer: int) -> None:
                 if site.pauses.has(place):
                     continue
                 op = site.recorder.begin(process, Produce(*place, values))
-                group.create_task(_post(site, transport, op, place, sends.data(place, values)))
+                request = _request(place, sends.data(place, values), sends.keys(place, values))
+                group.create_task(_post(site, transport, op, request))
     finally:
         await transport.close()
 
 
-async def _post(site: Site, transport: Transport, op: int, place: Place, data: Sequence[bytes]) -> None:
+async def produce_later(site: Site, producer: int) -> None:
+    """Likewise, single records that queues deliver after a while. Runs until ``site.stop``."""
+    process = f"producer-{producer}"
+    site.recorder.history.producer(producer, process, idempotent=False, ordered=False)
+    rng = site.rng(process)
+    places = itertools.cycle([place for place in site.places if place[0] == site.queue_topic])
+    transport = site.transport(process)
     try:
-        answer, node = await attempt(transport, _request(place, data))
+        async with asyncio.TaskGroup() as group:
+            async for turn in ticks(1 / site.workload.delayed_per_s, site.stop):
+                place, delay_ms = next(places), rng.randint(0, _DELAY_MS_MAX)
+                if site.pauses.has(place):
+                    continue
+                value = value_id(producer, turn)
+                op = site.recorder.begin(process, Produce(*place, [value], delay_ms=delay_ms))
+                request = _request(place, [encode(value, *place)], [key_of(value)], delay_ms=delay_ms)
+                group.create_task(_post(site, transport, op, request))
+    finally:
+        await transport.close()
+
+
+async def _post(site: Site, transport: Transport, op: int, request: Request) -> None:
+    try:
+        answer, node = await attempt(transport, request)
         first_offset = answer.convert(_ProduceAnswer).first_offset
     except FloodmarkError as error:
         site.recorder.failed(op, error)
@@ -131,15 +160,27 @@ async def _post(site: Site, transport: Transport, op: int, place: Place, data: S
         site.recorder.ok(op, Produced(first_offset), node=node)
 
 
-def _request(place: Place, data: Sequence[bytes]) -> Request:
+def _request(
+    place: Place, data: Sequence[bytes], keys: Sequence[bytes] | None, *, delay_ms: int | None = None
+) -> Request:
     """One record goes as raw bytes, which nodes put into batches with others; a list is a batch already."""
     topic, partition = place
     is_list = len(data) > 1
+    query = {"timeout": f"{round(NODE_TIMEOUT_S * 1000)}ms"}
+    if delay_ms is not None:
+        query["delay"] = f"{delay_ms}ms"
+    headers = {"Content-Type": BATCH_MEDIA_TYPE if is_list else "application/octet-stream"}
+    if keys is not None and not is_list:
+        headers["Record-Key"] = keys[0].decode()
+    body = data[0]
+    if is_list:
+        of_each = itertools.repeat(None) if keys is None else keys
+        body = batch.encode([Record(now_ms(), key, value) for key, value in zip(of_each, data, strict=False)])
     return Request(
         method="POST",
         path=f"/v1/topics/{topic}/partitions/{partition}/records",
-        query={"timeout": f"{round(NODE_TIMEOUT_S * 1000)}ms"},
-        headers={"Content-Type": BATCH_MEDIA_TYPE if is_list else "application/octet-stream"},
-        body=batch.encode([Record(now_ms(), None, value) for value in data]) if is_list else data[0],
+        query=query,
+        headers=headers,
+        body=body,
         route=f"{topic}/{partition}",
     )

@@ -48,6 +48,11 @@ class Site:
         """The topics that records are written to."""
         return sorted({topic for topic, _ in self.places})
 
+    @property
+    def queue_topic(self) -> str | None:
+        """The topic that a queue delivers, whose records have keys; None where there is no queue."""
+        return self.topics[0] if self.workload.queue_workers else None
+
     def rng(self, process: str) -> random.Random:
         """A process's own random source, so that its draws do not depend on those of others."""
         return random.Random(f"{self.seed}/{process}")

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from chaos.workload.consumers import follow, reread, watch_tail
 from chaos.workload.members import take_part
-from chaos.workload.producers import produce_idempotently, produce_once
+from chaos.workload.producers import produce_idempotently, produce_later, produce_once
+from chaos.workload.queue_workers import empty_queue, make_queue, work_off
 from chaos.workload.racers import race
 from chaos.workload.sampler import Sampler
 from chaos.workload.site import Site
@@ -26,6 +27,8 @@ async def working(site: Site, sampler: Sampler, *, replication: int) -> AsyncIte
     On leaving, operations under way are awaited. A task that fails is a bug of ours and ends everything at
     once.
     """
+    if site.queue_topic is not None:
+        await make_queue(site)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(work) for work in _works(site, replication)]
         pausing = group.create_task(site.pauses.play(site.recorder))
@@ -35,6 +38,8 @@ async def working(site: Site, sampler: Sampler, *, replication: int) -> AsyncIte
         pausing.cancel()
         async with asyncio.timeout(_DRAIN_S):
             await asyncio.gather(*tasks, sampling)
+    if site.queue_topic is not None:
+        await empty_queue(site)
 
 
 def _works(site: Site, replication: int) -> Iterator[Coroutine[Any, Any, None]]:
@@ -49,13 +54,28 @@ def _works(site: Site, replication: int) -> Iterator[Coroutine[Any, Any, None]]:
             yield follow(site, f"tailing-{number}", place)
         for number in range(1, workload.rereading_consumers + 1):
             yield reread(site, f"rereading-{number}", place)
+    yield from _of_races(site)
+    for number in range(1, workload.group_members + 1):
+        yield take_part(site, number)
+    yield from _of_queue(site)
+    for number in range(1, workload.topic_admins + 1):
+        yield administrate(site, f"admin-{number}", replication)
+
+
+def _of_races(site: Site) -> Iterator[Coroutine[Any, Any, None]]:
+    workload = site.workload
     if site.race is not None:
         others = workload.idempotent_producers + workload.plain_producers
         for number in range(1, workload.racers + 1):
             yield race(site, number, others + number)
         yield watch_tail(site, "bounds", site.race)
         yield follow(site, "tailing-race", site.race)
-    for number in range(1, workload.group_members + 1):
-        yield take_part(site, number)
-    for number in range(1, workload.topic_admins + 1):
-        yield administrate(site, f"admin-{number}", replication)
+
+
+def _of_queue(site: Site) -> Iterator[Coroutine[Any, Any, None]]:
+    workload = site.workload
+    for number in range(1, workload.queue_workers + 1):
+        yield work_off(site, number)
+    if site.queue_topic is not None and workload.delayed_per_s:
+        others = workload.idempotent_producers + workload.plain_producers + workload.racers
+        yield produce_later(site, others + 1)
