@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?=
 BIN := .venv/bin
 
-.PHONY: setup tools run test check unit simulate chaos chaos-random long versions large-state bench bench-large-state bench-groups bench-group-consumers bench-memory bench-failover bench-reshaping bench-reshaping-broken bench-rolling bench-scale bench-callbacks bench-compare bench-authentication attack fuzz bench-peers bench-growth fresh-machine clean
+.PHONY: setup tools run test check unit simulate chaos chaos-random long versions large-state bench bench-large-state bench-groups bench-group-consumers bench-memory bench-failover bench-reshaping bench-reshaping-broken bench-rolling bench-scale bench-callbacks bench-compare bench-authentication attack fuzz bench-peers bench-queues bench-growth fresh-machine clean
 
 setup: .venv/.ready
 
@@ -112,6 +112,10 @@ bench-authentication: setup ## what a produce of one record costs with a token a
 PEERS_OPTIONS ?=
 bench-peers: setup ## beside NATS JetStream, Kafka, Redis Streams, etcd; about 30 minutes (PEERS_OPTIONS=--quick: four)
 	@$(BIN)/python -m bench.peers $(PEERS_OPTIONS)
+
+QUEUES_OPTIONS ?=
+bench-queues: setup ## queues beside NATS JetStream and Redis Streams, a million delayed records; half an hour (QUEUES_OPTIONS=--quick: four minutes)
+	@$(BIN)/python -m bench.queues $(QUEUES_OPTIONS)
 
 GROWTH_OPTIONS ?=
 bench-growth: setup ## against partitions, sizes, connections, log, replicas, nodes; 20 minutes (GROWTH_OPTIONS=--quick: three)

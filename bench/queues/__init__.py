@@ -1,0 +1,1 @@
+"""Working off a queue, beside other systems' consumers with an acknowledgement for each record."""

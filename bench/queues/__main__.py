@@ -1,0 +1,108 @@
+"""``python -m bench.queues``: receive and acknowledge beside NATS JetStream and Redis Streams, fsync on.
+
+Three nodes of each system, started anew for each round, in another order each time. Records of 100 bytes are
+written first and worked off then: one at a time and in batches, by 1, 16 and 64 workers; a turn counts when
+its acknowledgement is confirmed. Floodmark does so with and without order by key, which the others do not
+have. Then a million records with a delay: written, kept, delivered when they are due.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import signal
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Final
+
+from bench import document
+from bench.console import not_quiet, to_stderr
+from bench.machine import measure
+from bench.paths import DOCUMENT, RESULTS
+from bench.peers import systems
+from bench.peers.tools import Tools
+from bench.queues import table
+from bench.queues.rounds import Rounds
+from bench.queues.work import FULL, QUICK, Scale
+
+VARIANTS: Final = ("floodmark", "nats-always", "redis-always")
+
+
+def main() -> int:
+    """Run as the arguments say; 1 when nothing could be measured."""
+    arguments = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
+    names = [name for name in arguments.only.split(",") if name] or list(VARIANTS)
+    if unknown := set(names) - set(VARIANTS):
+        to_stderr(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")
+        return 2
+    chosen = systems.select(names)
+    tools = Tools()
+    tools.install({variant.system for variant in chosen})
+    scale = _scale(arguments)
+    machine = str(measure(tools.folder))
+    to_stderr(machine)
+    rounds = Rounds(tools, scale, to_stderr)
+    if (note := not_quiet()) is not None:
+        rounds.note(note)
+    begin = time.monotonic()
+    present = []
+    for variant in chosen:
+        if (why := systems.servers_of(variant).missing(tools)) is None:
+            present.append(variant)
+        else:
+            rounds.note(f"{variant.name} is absent: {why}")
+    if scale.rounds:
+        rounds.run(present)
+    ours = [variant for variant in present if variant.system == "floodmark"]
+    if ours and scale.delayed:
+        rounds.delayed(ours[0])
+    minutes = (time.monotonic() - begin) / 60
+    took = f"{scale.rounds} rounds, {scale.seconds:g} s a measurement, {minutes:.0f} minutes"
+    versions = {"python": platform.python_version(), "kernel": platform.release(), **tools.versions}
+    text = "\n\n".join(
+        [
+            f"{time.strftime('%Y-%m-%d')}; {machine}. {took}. Medians, with the lowest and highest round. "
+            + "; ".join(f"{name} {version}" for name, version in versions.items())
+            + ".",
+            table.markdown(rounds.figures, {each.name: each.label for each in chosen}, scale.delayed),
+            *(["Notes: " + "; ".join(rounds.notes) + "."] if rounds.notes else []),
+        ]
+    )
+    _write(arguments.out, text, rounds)
+    if arguments.document:
+        DOCUMENT.write_text(document.replace_part(DOCUMENT.read_text(), "queues", text))
+    return 0 if rounds.figures else 1
+
+
+def _scale(arguments: argparse.Namespace) -> Scale:
+    scale = QUICK if arguments.quick else FULL
+    rounds = scale.rounds if arguments.rounds is None else arguments.rounds
+    delayed = scale.delayed if arguments.delayed is None else arguments.delayed
+    return replace(scale, rounds=rounds, delayed=delayed)
+
+
+def _write(folder: Path, text: str, rounds: Rounds) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = [asdict(figure) for figure in rounds.figures]
+    (folder / "queues.json").write_text(json.dumps({"figures": figures, "notes": rounds.notes}, indent=1))
+    (folder / "queues.md").write_text(text + "\n")
+    print(text)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.queues", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short round: to see that it works")
+    parser.add_argument("--only", default="", metavar="NAMES", help=f"some of {', '.join(VARIANTS)}")
+    parser.add_argument("--rounds", type=int, help="how many rounds; by default 3; 0: delayed records only")
+    parser.add_argument("--delayed", type=int, help="how many delayed records; by default 1,000,000; 0: none")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for JSON and table")
+    parser.add_argument("--document", action="store_true", help="put the tables into docs/PERFORMANCE.md too")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

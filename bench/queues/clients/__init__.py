@@ -1,0 +1,1 @@
+"""One client for each system, made of its Python client."""

@@ -1,0 +1,74 @@
+"""The figures as a table in Markdown: medians, with the lowest and highest round."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from bench.queues.rounds import Figure
+from bench.queues.work import BATCHES, WORKERS
+from bench.statistics import Spread, spread
+
+NO_ORDER: Final = "has none"
+_REFERENCE: Final = "floodmark"
+_STEPS: Final = {
+    "write": "written, records/s",
+    "memory": "memory of the three nodes for them, MB",
+    "late": "the first one after its time, ms",
+    "deliver": "delivered and acknowledged when due, records/s (16 workers, batches of 100)",
+}
+
+
+def markdown(figures: Sequence[Figure], labels: Mapping[str, str], delayed: int) -> str:
+    """Both parts. ``labels``: name -> label of each variant, Floodmark first."""
+    return "\n".join([*_rows(figures, labels), "", *_delayed(figures, delayed)])
+
+
+def _rows(figures: Sequence[Figure], labels: Mapping[str, str]) -> Iterator[str]:
+    names = list(labels)
+    yield f"| records/s, received and acknowledged | {' | '.join(labels.values())} | beside the best other |"
+    yield "|---|" + "---|" * (len(names) + 1)
+    for batch in BATCHES:
+        for workers in WORKERS:
+            for by_key in (False, True):
+                found = {name: _best(figures, name, f"{batch}x{workers}", by_key=by_key) for name in names}
+                what = f"{'one at a time' if batch == 1 else f'batches of {batch}'}, {workers} worker"
+                what += ("s" if workers > 1 else "") + (", in order of keys" if by_key else "")
+                # Others have no order of keys; what they do without it is what to compare with.
+                plain = {
+                    name: found[name] or _best(figures, name, f"{batch}x{workers}", by_key=False)
+                    for name in names
+                }
+                cells = [_cell(found[name], plain[name]) for name in names]
+                yield f"| {what} | {' | '.join(cells)} | {_ratio(plain)} |"
+
+
+def _best(figures: Sequence[Figure], name: str, work: str, *, by_key: bool) -> Spread | None:
+    """Of the ways that its client offers."""
+    ways: dict[str, list[float]] = {}
+    for figure in figures:
+        if (figure.variant, figure.work, figure.by_key) == (name, work, by_key):
+            ways.setdefault(figure.way, []).append(figure.value)
+    return max((spread(values) for values in ways.values()), key=lambda each: each.median, default=None)
+
+
+def _cell(found: Spread | None, plain: Spread | None) -> str:
+    if found is None:
+        return "" if plain is None else NO_ORDER
+    return f"{found.median:,.0f} [{found.low:,.0f} to {found.high:,.0f}]"
+
+
+def _ratio(found: Mapping[str, Spread | None]) -> str:
+    ours = found.get(_REFERENCE)
+    others = [each.median for name, each in found.items() if each is not None and name != _REFERENCE]
+    return f"{ours.median / max(others):.2f}x" if ours is not None and others else ""
+
+
+def _delayed(figures: Sequence[Figure], delayed: int) -> Iterator[str]:
+    found = {figure.work: figure.value for figure in figures if figure.work in _STEPS}
+    if found:
+        yield f"| {delayed:,} delayed records | Floodmark |"
+        yield "|---|---|"
+        for step, what in _STEPS.items():
+            if step in found:
+                yield f"| {what} | {found[step]:,.0f} |"
