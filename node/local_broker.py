@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -84,6 +84,7 @@ class LocalBroker:
         evacuate_after_s: float,
         credentials: Credentials,
         coordinator: Coordinator,
+        queue_warnings: Callable[[], Sequence[str]],
         wall_ms: Callable[[], int],
     ) -> None:
         self.node_id = node_id
@@ -98,6 +99,7 @@ class LocalBroker:
         self._alive = alive
         self._disk = disk
         self._credentials = credentials
+        self._queue_warnings = queue_warnings
         self._health = HealthQuery(
             node_id=node_id,
             metadata=metadata,
@@ -274,7 +276,7 @@ class LocalBroker:
         if self._discovery.removed is not None:
             reasons = [self._discovery.removed]
         refusals = self._discovery.refusals
-        warnings = [*self._credentials.warnings, *self._disk.warnings]
+        warnings = [*self._credentials.warnings, *self._disk.warnings, *self._queue_warnings()]
         if reasons:
             return Health(ready=False, reasons=[*reasons, *refusals], warnings=warnings)
         return Health(ready=True, warnings=[*refusals, *clock_warnings(self._host.wall), *warnings])

@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from floodmark.errors import UnknownQueue, UnknownTopic
+from floodmark.errors import UnknownTopic
 
 from node.broker.queues import (
     DeadLetter,
@@ -73,16 +73,7 @@ class LocalQueues:
 
     async def delete(self, queue: str, *, timeout_s: float) -> None:
         """See ``QueueAdmin``."""
-        deadline = _deadline(timeout_s)
-        leads = self._leads(queue)
-        lead = leads.of(queue)
-        while True:
-            removed = await lead.decide(
-                lambda view: administration.delete(view, leads.stored_keys(queue)), deadline=deadline
-            )
-            if not removed.more:
-                break
-        leads.forget(queue, UnknownQueue(f"queue {queue} was deleted", queue=queue))
+        await self._leads(queue).delete(queue, deadline=_deadline(timeout_s))
 
     async def purge(self, queue: str, *, timeout_s: float) -> int:
         """See ``QueueAdmin``."""

@@ -53,6 +53,7 @@ from node.partition.batch_format import BatchFormat
 from node.partition.partition import Replica
 from node.partition.producers_here import ProducersLed
 from node.partition.remote_partition import LeaderLookup
+from node.queue_metrics import QueueCollector
 from node.recovery_file import RecoveryFile
 from node.replicas.disk_reserve import DiskReserve
 from node.replicas.group_factory import GroupFactory
@@ -210,6 +211,7 @@ def build(
     budget = SharedBudget(limits.inflight_node_bytes, limits.inflight_address_bytes, "this node")
     passed_on = SharedBudget(limits.inflight_node_bytes, limits.inflight_node_bytes, "this node")
     query = NodeQuery()
+    queue_figures = QueueCollector(coordinator.shards)
     broker = LocalBroker(
         node_id=node_id,
         host=host,
@@ -229,6 +231,7 @@ def build(
         evacuate_after_s=settings.cluster.evacuate_after_s,
         credentials=credentials,
         coordinator=coordinator,
+        queue_warnings=queue_figures.warnings,
         wall_ms=around.wall_ms,
     )
 
@@ -268,6 +271,7 @@ def build(
         *metrics.collectors,
         HostCollector(host, local, lambda: budget.used + passed_on.used, lambda: answers.used),
         CoordinatorCollector(coordinator.shards, coordinator.tally),
+        queue_figures,
         LevelCollector(metadata, lambda: replicas.too_new),
         QuotaCollector(app[CONTEXT].service.quotas.refused),
         scrub,

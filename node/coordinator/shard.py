@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from consensus.host.group_host import GroupHost
 from node import outcomes
+from node.coordinator.delivery.queue_leads import QueueLeads
 from node.coordinator.lead import Around, Lead
 from node.coordinator.machine import CoordinatorMachine
 from node.replicas.replica_here import ReplicaHere
@@ -56,6 +57,11 @@ class Shard:
     def members(self) -> int:
         """How many members its groups have, where this node leads it."""
         return 0 if self._lead is None else self._lead.clock.members
+
+    @property
+    def queues(self) -> QueueLeads | None:
+        """Its queues, where this node leads it."""
+        return None if self._lead is None else self._lead.queues
 
     @property
     def lead(self) -> Lead:

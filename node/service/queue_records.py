@@ -185,6 +185,17 @@ class QueueRecords:
             before = first
         return None
 
+    async def forget(self, topic_id: int, queue_number: int) -> None:
+        """See ``DeadLetterTarget``."""
+        group = _source(DeadSource(queue_number, topic_id, 0)).group
+
+        def remove(leader: Leader, left_s: float) -> Awaitable[None]:
+            return leader.remove_positions(group, timeout_s=left_s)
+
+        for partition in range(self.partitions(topic_id)):
+            there = await self._partition(topic_id, partition)
+            await at_leader(self._service, there, remove, timeout_s=_STORE_S, is_recognised=lambda: True)
+
     async def _partition(self, topic_id: int, partition: int) -> Partition:
         service = self._service
         name = service.broker.groups.topic_name(topic_id)

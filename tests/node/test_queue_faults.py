@@ -30,7 +30,7 @@ from node.broker.queues import (
 from node.metadata.domains.coordinator import SHARDS, shard_of
 from node.metadata.state import COORDINATOR_TOPIC
 from tests.node.test_queues import QUEUE, Workers, produce, values
-from tests.support.nodes import NodeCluster
+from tests.support.nodes import NodeCluster, TestNode
 
 DEAD = "orders.dead"
 VISIBLE_MS = 400
@@ -63,6 +63,13 @@ async def stored(cluster: NodeCluster, topic: str, partition: int = 0) -> list[R
             found += [record for record in records_in(frame, frame.payload) if record is not None]
         offset = fetched.next_offset
     return found
+
+
+async def figures_of(cluster: NodeCluster, node: TestNode) -> dict[str, float]:
+    async with cluster.session.get(f"{node.url}/metrics") as answer:
+        text = await answer.text()
+    lines = (line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("floodmark_queue"))
+    return {name: float(figure) for name, figure in lines}
 
 
 async def until(workers: Workers, holds: Callable[[QueueInfo], bool]) -> QueueInfo:
@@ -164,6 +171,12 @@ async def test_dead_letters_that_cannot_be_stored_hold_back_themselves_alone(tmp
         await workers.ack([good])
         found = await until(workers, lambda found: bool(found.health))
         assert (found.health, found.dying, found.depth) == (["dead_letters_unwritable"], 1, 1)
+        leader_of_shard = await workers.leader()
+        assert any("dead_letters_unwritable" in each for each in leader_of_shard.broker.health().warnings)
+        figures = await figures_of(cluster, leader_of_shard)
+        assert figures['floodmark_queue_dying{queue="jobs"}'] == 1
+        assert figures['floodmark_queue_stopped{queue="jobs",reason="dead_letters_unwritable"}'] == 1
+        assert 0 < figures['floodmark_queue_oldest_seconds{queue="jobs"}'] < 60
         await produce(cluster, [b"more"])
         assert values(await workers.receive(2)) == [b"more"]
 

@@ -231,9 +231,7 @@ class Processing:
         program.next_offset = 0 if kept is None or kept.next_offset is None else kept.next_offset
         self.taken_over += 1
 
-    def _move(
-        self, program: Program | None, moved: Moved, replica: Replica, machine: ChainMachine
-    ) -> None:
+    def _move(self, program: Program | None, moved: Moved, replica: Replica, machine: ChainMachine) -> None:
         try:
             machine.order.check_moved(moved)
         except (Conflict, ProducerFenced):

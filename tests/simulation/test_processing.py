@@ -60,9 +60,7 @@ def test_without_fencing_it_would_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch of an earlier epoch that comes late has what another program has made as well."""
     refusal = PositionOrder._refusal
 
-    def unfenced(
-        order: PositionOrder, moved: Moved, kept: Kept | None, least: int
-    ) -> FloodmarkError | None:
+    def unfenced(order: PositionOrder, moved: Moved, kept: Kept | None, least: int) -> FloodmarkError | None:
         return refusal(order, moved, None if kept is None else Kept(kept.next_offset, 0), least)
 
     monkeypatch.setattr(PositionOrder, "_refusal", unfenced)

@@ -126,6 +126,8 @@ class DeadLetters:
         topic_id = self._queue.dead_letter_topic_id
         name = self._queue.dead_source(source)
         taken = self._taken.get(source)
+        if taken is not None and taken.in_doubt is not None:
+            topic_id = taken.topic_id  # What may be in one topic goes to no other one.
         if taken is None or taken.topic_id != topic_id:
             over = await self._target.take_over(topic_id, name)
             taken = self._taken[source] = _Taken(topic_id, over)

@@ -62,6 +62,7 @@ class Dispatch:
         self._ahead: ReadAhead | None = None
         self._first = 0
         """The partition that comes first the next time."""
+        self._window_was_full = False
         around = lead.around
         self.payloads = Payloads(
             around.records, around.memory, look=lead.look_soon, gone=lead.gone, passed=lead.passed
@@ -123,10 +124,16 @@ class Dispatch:
         """When something may be ready for those who wait, by the wall clock."""
         if not self._receivers:
             return None
-        view = self._lead.view
-        due = view.next_due_ms()
-        until = view.state.breaker_until_ms
-        return until if until and (due is None or until < due) else due
+        view, now_ms = self._lead.view, self._lead.around.wall_ms()
+        # What was due before has been looked at.
+        return min(
+            (
+                due_ms
+                for due_ms in (view.next_due_ms(), view.state.breaker_until_ms)
+                if due_ms is not None and due_ms > now_ms
+            ),
+            default=None,
+        )
 
     def pump(self) -> None:
         """Give what there is to those who wait."""
@@ -135,6 +142,9 @@ class Dispatch:
             return
         if self._ahead is not None:
             self._follow(self._ahead)
+            if self._window_was_full:
+                self._window_was_full = False
+                self._ahead.nudge()
         now_ms = self._lead.around.wall_ms()
         full: list[_Receiver] = []
         while receivers:
@@ -244,6 +254,7 @@ class Dispatch:
                 config.topic_id,
                 look=lead.look_soon,
                 wants=self._wants,
+                is_needed=lambda: bool(self._receivers),
                 key_of=key_hash if config.ordering == BY_KEY else None,
             )
         count = lead.around.records.partitions(config.topic_id)
@@ -264,7 +275,10 @@ class Dispatch:
 
     def _wants(self, partition: PartitionAhead) -> bool:
         """Whether there is room for more of it in the window."""
-        return not window_is_full(self._lead.view, partition.number)
+        if window_is_full(self._lead.view, partition.number):
+            self._window_was_full = True
+            return False
+        return True
 
 
 def window_is_full(view: Queue, partition: int) -> bool:

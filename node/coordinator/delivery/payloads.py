@@ -21,9 +21,12 @@ from node.coordinator.delivery.read_ahead import OVERHEAD, Payload
 from node.coordinator.keys import TopicPartition
 from node.coordinator.queues.requests import Place
 
-BYTES_MAX: Final = 2 << 20
+BYTES_MAX: Final = 16 << 20
 """Of one queue: the oldest ones are forgotten, and read again when they are needed."""
-CHUNK_BYTES: Final = 64 << 10
+CHUNK_BYTES: Final = 32 << 10
+MANY_BYTES: Final = 256 << 10
+MANY: Final = 32
+"""Records that are wanted of one partition: then more is read at once."""
 READ_MAX: Final = 1_000
 AGAIN_S: Final = 0.2
 FAILING_S: Final = 2.0
@@ -63,7 +66,7 @@ class Payloads:
             self._share.take(-_size(before))
         self._kept[place] = payload
         self._share.take(_size(payload))
-        while self._share.held > self._share.limit and len(self._kept) > 1:
+        while len(self._kept) > 1 and not self._share.has_room:
             _, oldest = self._kept.popitem(last=False)
             self._share.take(-_size(oldest))
 
@@ -150,7 +153,8 @@ class Payloads:
         topic_id, partition = at
         first = offsets[0]
         try:
-            chunk = await self._source.read(topic_id, partition, first, max_bytes=CHUNK_BYTES)
+            size = MANY_BYTES if len(offsets) > MANY else CHUNK_BYTES
+            chunk = await self._source.read(topic_id, partition, first, max_bytes=size)
         except OffsetBelowStart as error:
             start = int(error.fields.get("log_start_offset", first + 1))
             self._passed(topic_id, partition, start)

@@ -109,3 +109,6 @@ class DeadLetterTarget(Protocol):
     ) -> Piece | None:
         """The letters that were stored together last, with that all before ``number`` are; None where they
         are not there any more."""
+
+    async def forget(self, topic_id: int, queue_number: int) -> None:
+        """Keep nothing of a queue that is gone; its letters stay."""

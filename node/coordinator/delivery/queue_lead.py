@@ -98,8 +98,7 @@ class QueueLead:
         Raises ``TooManyRequests``; then nothing was decided.
         """
         if not decision.pairs:
-            last = self._last
-            return None if last is None or last.done.done() else last
+            return self._last  # Also one that has failed a moment ago: what was decided on it is void.
         entry = self._proposals.add(decision.pairs)
         self.view.replay(decision.pairs, clock_s=asyncio.get_running_loop().time())
         self._all.proposed()

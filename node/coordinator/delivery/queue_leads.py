@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 import structlog
-from floodmark.errors import FloodmarkError, ServerError, TooManyQueues, TooNew, Unavailable
+from floodmark.errors import FloodmarkError, ServerError, TooManyQueues, TooNew, Unavailable, UnknownQueue
 
 from node import outcomes
-from node.coordinator import keys
+from node.coordinator import keys, values
 from node.coordinator.delivery.around import QueuesAround
 from node.coordinator.delivery.queue_lead import QueueLead
 from node.coordinator.keys import Kind
 from node.coordinator.machine import CoordinatorMachine
 from node.coordinator.proposals import Proposals
+from node.coordinator.queues import administration
 from node.coordinator.queues.queue import Queue
+from node.coordinator.queues.values import QueueValue
 
 QUEUES_MAX: Final = 2_000
 """Of one shard."""
@@ -24,6 +27,7 @@ KEPT_MAX: Final = 256
 AT_ONCE: Final = 32
 """Queues looked at in one turn of the event loop."""
 
+DELETE_S: Final = 30.0
 _log = structlog.get_logger(__name__)
 
 
@@ -40,12 +44,12 @@ class QueueLeads:
         self._under_way = 0
         self._anew = False
         """Something was not stored: wait until it is known what was, then begin from that."""
-        self._task = asyncio.get_running_loop().create_task(self._begin())
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._spawn(self._begin())
 
     def end(self, error: FloodmarkError) -> None:
         """The leadership is over: whoever waits is told at once."""
         self._failure = error
-        self._task.cancel()
         self._close(error)
 
     def of(self, name: str) -> QueueLead:
@@ -86,11 +90,47 @@ class QueueLeads:
                 limit=QUEUES_MAX,
             )
 
-    def forget(self, name: str, error: FloodmarkError) -> None:
-        """It was deleted: whoever waits for its records is told."""
-        lead = self._leads.pop(name, None)
-        if lead is not None:
-            lead.close(error)
+    async def delete(self, name: str, *, deadline: float) -> None:
+        """Remove all of a queue, in as many steps as it takes; whoever waits for its records is told.
+
+        Raises ``UnknownQueue``, and as ``QueueLead.decide``.
+        """
+        lead = self.of(name)
+        state = lead.view.header
+        while True:
+            removed = await lead.decide(
+                lambda view: administration.delete(view, self.stored_keys(name)), deadline=deadline
+            )
+            if not removed.more:
+                break
+        if self._leads.get(name) is lead:
+            del self._leads[name]
+        lead.close(UnknownQueue(f"queue {name} was deleted", queue=name))
+        if state is not None and state.config.dead_letter_topic_id:
+            self._spawn(self._forget_letters(state.config.dead_letter_topic_id, state.number))
+
+    async def _forget_letters(self, topic_id: int, number: int) -> None:
+        try:
+            await self._around.letters.forget(topic_id, number)
+        except FloodmarkError as error:
+            _log.info("positions_not_removed", topic_id=topic_id, queue_number=number, reason=error.detail)
+
+    async def _delete_on(self, name: str) -> None:
+        """An earlier leader did not come to the end of it."""
+        try:
+            await self.delete(name, deadline=asyncio.get_running_loop().time() + DELETE_S)
+        except FloodmarkError as error:
+            _log.info("queue_not_deleted", queue=name, reason=error.detail)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("task_failed", exc_info=error)
 
     def proposed(self) -> None:
         """A queue has proposed something."""
@@ -106,10 +146,11 @@ class QueueLeads:
             self._close(_again())
         if self._anew and not self._under_way and self._failure is None:
             self._anew = False
-            self._task.cancel()
-            self._task = asyncio.get_running_loop().create_task(self._begin())
+            self._spawn(self._begin())
 
     def _close(self, error: FloodmarkError) -> None:
+        for task in self._tasks:
+            task.cancel()
         leads, self._leads = self._leads, {}
         for lead in leads.values():
             lead.close(error)
@@ -135,15 +176,22 @@ class QueueLeads:
     async def _begin(self) -> None:
         """Queues with deliveries under way have timers from now on, and what is dying is sent."""
         for number, name in enumerate(self._machine.queue_names()):
-            if name not in self._leads and any(
-                keys.kind_of(key) == Kind.RUN for key in self._machine.queue_keys(name)
-            ):
-                try:
+            try:
+                if self._is_deleting(name):
+                    self._spawn(self._delete_on(name))
+                elif name not in self._leads and self._has_runs(name):
                     self.of(name)
-                except FloodmarkError as error:
-                    _log.error("queue_unreadable", queue=name, reason=error.detail)
+            except (FloodmarkError, ValueError) as error:
+                _log.error("queue_unreadable", queue=name, reason=str(error))
             if number % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)
+
+    def _has_runs(self, name: str) -> bool:
+        return any(keys.kind_of(key) == Kind.RUN for key in self._machine.queue_keys(name))
+
+    def _is_deleting(self, name: str) -> bool:
+        stored = self._machine.get(keys.queue_key(name))
+        return stored is not None and values.decode(QueueValue, stored).deleting
 
 
 def _again() -> Unavailable:

@@ -135,8 +135,8 @@ def _offset_of(seen: Seen) -> int:
 class ReadAhead:
     """Of one queue. ``look``: called when there is something new to deliver; it must not raise.
 
-    ``wants``: whether anything more of a partition is of use at the moment. ``key_of``: the hash of a key;
-    None where their order is nothing to the queue.
+    ``is_needed``: whether somebody waits. ``wants``: whether anything more of a partition is of use at the
+    moment. ``key_of``: the hash of a key; None where their order is nothing to the queue.
     """
 
     def __init__(
@@ -147,6 +147,7 @@ class ReadAhead:
         *,
         look: Callable[[], None],
         wants: Callable[[PartitionAhead], bool],
+        is_needed: Callable[[], bool],
         key_of: Callable[[bytes], int] | None,
     ) -> None:
         self._source = source
@@ -155,6 +156,7 @@ class ReadAhead:
         self.topic_id = topic_id
         self._look = look
         self._wants = wants
+        self._is_needed = is_needed
         self.partitions: list[PartitionAhead] = []
         self._task: asyncio.Task[None] | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -252,7 +254,9 @@ class ReadAhead:
         while True:
             now = loop.time()
             if now >= self._needed_until:
-                return
+                if not self._is_needed():
+                    return
+                self._needed_until = now + LINGER_S
             todo = self._todo(now)
             if todo:
                 await asyncio.gather(*(self._read(partition) for partition in todo[:AT_ONCE]))

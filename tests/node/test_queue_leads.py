@@ -1,0 +1,325 @@
+"""Queues at their leader over a log that a test lets go on: what is answered when, and what is begun anew."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, cast
+
+import pytest
+from floodmark.errors import NotLeaderOrFollower, OutcomeUnknown, Unavailable, UnknownQueue
+from floodmark.format.record import Record
+
+from consensus.host.group_host import GroupHost
+from consensus.types import NotStored
+from node import outcomes
+from node.coordinator.delivery.around import QueuesAround
+from node.coordinator.delivery.memory import Memory
+from node.coordinator.delivery.ports import Chunk, DeadLetterTarget, Piece
+from node.coordinator.delivery.queue_lead import QueueLead
+from node.coordinator.delivery.queue_leads import QueueLeads
+from node.coordinator.proposals import Proposals
+from node.coordinator.queues import administration
+from node.coordinator.queues.administration import Put
+from node.coordinator.queues.requests import (
+    Action,
+    Delivered,
+    QueueConfig,
+    Receive,
+    Received,
+    Settled,
+    Settlement,
+)
+from node.coordinator.tally import CoordinatorTally
+from tests.node.test_coordinator_lead import Log, turns
+
+TOPIC = 7
+QUEUE = "jobs"
+
+
+class Topic:
+    """Two partitions, the records of which are their offsets. Counts what is asked of it."""
+
+    def __init__(self, count: int) -> None:
+        self.counts = [count, count]
+        self.reads = 0
+        self.waits = 0
+        self.gone: set[int] = set()
+        self.more = asyncio.Event()
+
+    def partitions(self, topic_id: int) -> int:
+        return 2 if topic_id == TOPIC else 0
+
+    async def bounds(self, topic_id: int, partition: int, *, timeout_s: float) -> tuple[int, int]:
+        return 0, self.counts[partition]
+
+    async def read(self, topic_id: int, partition: int, offset: int, *, max_bytes: int) -> Chunk:
+        self.reads += 1
+        end = min(offset + 10, self.counts[partition])
+        records = [None if at in self.gone else Record(None, None, b"%d" % at) for at in range(offset, end)]
+        pieces = [Piece(offset, 5, 0, records)] if records else []
+        return Chunk(pieces, max(end, offset), 0, self.counts[partition])
+
+    async def wait(self, topic_id: int, offsets: Mapping[int, int], *, wait_s: float) -> Collection[int]:
+        self.waits += 1
+        await self.more.wait()
+        return [number for number, offset in offsets.items() if offset < self.counts[number]]
+
+
+class Shard:
+    """One queue at its leader."""
+
+    def __init__(self, count: int = 100) -> None:
+        self.log = Log()
+        self.topic = Topic(count)
+        self.around = QueuesAround(lambda: 1_000)
+        self.around.records = self.topic
+        self.around.letters = cast(DeadLetterTarget, None)
+        proposals = Proposals(host=cast(GroupHost, self.log), raft_group=1, tally=CoordinatorTally())
+        self.proposals = proposals
+        self.leads = QueueLeads(proposals, self.log.machine, self.around)
+
+    @property
+    def lead(self) -> QueueLead:
+        return self.leads.of(QUEUE)
+
+    async def made(self, **config: Any) -> Shard:
+        self.log.at_once = True
+        request = Put(QueueConfig(topic="t", topic_id=TOPIC, **config), 9, {})
+        await self.lead.decide(lambda view: administration.put(view, request, now_ms=1), deadline=soon())
+        self.log.at_once = False
+        return self
+
+    def receive(self, count: int, *, worker: str = "w", wait_s: float = 5) -> asyncio.Task[Received]:
+        request = Receive(worker=worker, max_records=count, wait_s=wait_s)
+        return asyncio.create_task(self.lead.receive(request, deadline=soon()))
+
+    async def received(self, count: int, **how: Any) -> Sequence[Delivered]:
+        receiving = self.receive(count, **how)
+        await self.until(lambda: bool(self.log.frames))
+        self.log.go_on()
+        return (await receiving).records
+
+    def settle(self, records: Sequence[Delivered], action: Action) -> asyncio.Task[Sequence[Settled]]:
+        said = [Settlement(place=each.place, lease=each.lease, action=action) for each in records]
+        return asyncio.create_task(self.lead.settle(said, deadline=soon()))
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not holds():  # noqa: ASYNC110 - no one event covers all of these
+                await asyncio.sleep(0)
+
+    def end(self) -> None:
+        error = outcomes.not_leader("n2")
+        self.leads.end(error)
+        self.proposals.end(error)
+
+
+def soon(seconds: float = 10.0) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+def offsets(records: Sequence[Delivered]) -> list[int]:
+    return [record.place.offset for record in records]
+
+
+async def test_nothing_is_answered_before_what_it_was_decided_on_is_stored() -> None:
+    """Steps go on meanwhile: a hundred of one queue are under way in one frame."""
+    shard = await Shard().made()
+    first = await shard.received(2)
+    assert offsets(first) == [0, 1]
+    acks = shard.settle(first, Action.ACK)
+    twice = shard.settle(first, Action.ACK)
+    late = shard.settle(first, Action.NACK)
+    others = [shard.receive(1, worker=f"w{n}") for n in range(20)]
+    await turns(20)
+    assert len(shard.log.frames) == 1
+    assert not any(task.done() for task in (acks, twice, late, *others))
+    confirmed = shard.log.confirmed
+    shard.log.go_on()
+    assert await acks == [Settled.DONE] * 2
+    assert (await twice, await late) == ([Settled.ALREADY] * 2, [Settled.LATE] * 2)
+    assert shard.log.confirmed == confirmed + 2, "nothing was stored for them: a majority says who leads"
+    got = [(record.place.partition, *offsets([record])) for task in others for record in (await task).records]
+    assert len(set(got)) == 20
+    shard.end()
+
+
+async def test_what_is_not_stored_is_begun_anew_from_what_is() -> None:
+    """The receiver is told that nothing was done, and gets the same records the next time."""
+    shard = await Shard().made()
+    waiting = shard.receive(1, worker="other", wait_s=5)
+    receiving = shard.receive(3)
+    await shard.until(lambda: bool(shard.log.frames))
+    frames, shard.log.frames = shard.log.frames, []
+    acking = shard.settle([], Action.ACK)
+    for _, proposal in frames:
+        proposal.resolve(NotStored("another one leads"))
+    for task in (waiting, receiving, acking):
+        with pytest.raises(Unavailable):
+            await task
+    again = await shard.received(3)
+    assert offsets(again) == [0, 1, 2]
+    assert {record.deliveries for record in again} == {1}
+    shard.end()
+
+
+async def test_while_something_may_still_be_stored_nothing_is_begun_anew() -> None:
+    """A frame that failed and one behind it that is under way: only then it is known what is there."""
+    shard = await Shard().made()
+    one = shard.receive(1)
+    await shard.until(lambda: len(shard.log.frames) == 1)
+    two = shard.receive(1)
+    await shard.until(lambda: len(shard.log.frames) == 2)
+    (_, failed), (stored_payload, stored) = shard.log.frames
+    shard.log.frames = []
+    failed.resolve(NotStored("refused"))
+    with pytest.raises(Unavailable):
+        await one
+    with pytest.raises(Unavailable, match="anew"):
+        shard.lead.check()
+    shard.log.frames = [(stored_payload, stored)]
+    shard.log.go_on()
+    await asyncio.gather(two, return_exceptions=True)
+    await turns()
+    assert shard.lead.view.in_flight == 1, "the second one is leased, whoever was told"
+    shard.end()
+
+
+async def test_whoever_waits_is_told_when_the_lead_ends() -> None:
+    shard = await Shard(count=0).made()
+    waiting = shard.receive(1)
+    await shard.until(lambda: shard.lead.dispatch.waiting == 1)
+    shard.end()
+    with pytest.raises(NotLeaderOrFollower):
+        await waiting
+    with pytest.raises(Unavailable):
+        shard.leads.of(QUEUE)
+
+
+async def test_a_lease_that_is_under_way_when_the_lead_ends_is_unknown() -> None:
+    shard = await Shard().made()
+    receiving = shard.receive(1)
+    await shard.until(lambda: bool(shard.log.frames))
+    shard.end()
+    with pytest.raises(OutcomeUnknown):
+        await receiving
+
+
+async def test_a_receiver_that_leaves_leases_nothing() -> None:
+    shard = await Shard(count=0).made()
+    leaving, staying = shard.receive(5), shard.receive(5)
+    await shard.until(lambda: shard.lead.dispatch.waiting == 2)
+    leaving.cancel()
+    await turns()
+    shard.topic.counts = [3, 0]
+    shard.topic.more.set()
+    await shard.until(lambda: bool(shard.log.frames))
+    shard.log.go_on()
+    assert offsets((await staying).records) == [0, 1, 2]
+    shard.end()
+
+
+async def test_a_worker_that_has_enough_does_not_keep_others_waiting() -> None:
+    shard = await Shard().made(max_in_flight_per_worker=2)
+    assert len(await shard.received(5, worker="w")) == 2
+    more, other = shard.receive(5, worker="w", wait_s=0.2), shard.receive(1, worker="v")
+    await shard.until(lambda: bool(shard.log.frames))
+    shard.log.go_on()
+    assert len((await other).records) == 1
+    assert (await more).paused == "in_flight_full"
+    shard.end()
+
+
+async def test_a_full_window_opens_when_records_are_settled() -> None:
+    shard = await Shard().made(window=2)
+    first = [*await shard.received(2), *await shard.received(2)]
+    assert len(first) == 4, "two of each partition"
+    waiting = shard.receive(10)
+    await turns(20)
+    assert not waiting.done()
+    acking = shard.settle(first, Action.ACK)
+    await shard.until(lambda: bool(shard.log.frames))
+    shard.log.at_once = True
+    shard.log.go_on()
+    assert await acking == [Settled.DONE] * 4
+    assert (await waiting).records
+    shard.end()
+
+
+async def test_what_compaction_removed_is_not_waited_for() -> None:
+    """Before it was read, and after it was delivered and failed."""
+    shard = await Shard(count=3).made(backoff_ms=(0,))
+    shard.topic.gone = {1}
+    shard.log.at_once = True
+    got: list[Delivered] = []
+    while len(got) < 4:
+        got += (await shard.receive(10)).records
+    assert sorted(offsets(got)) == [0, 0, 2, 2]
+    shard.topic.gone = {1, 2}
+    await shard.settle(got, Action.NACK)
+    again = [*(await shard.receive(1)).records, *(await shard.receive(1)).records]
+    assert sorted(offsets(again)) == [0, 0]
+    await shard.settle(again, Action.ACK)
+    assert not (await shard.receive(1, wait_s=0.05)).records
+    assert shard.lead.view.counts[2] == 0, "nothing waits"
+    shard.end()
+
+
+async def test_a_queue_that_nobody_asks_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read ahead is given back, and nothing is read or watched."""
+    monkeypatch.setattr("node.coordinator.delivery.read_ahead.LINGER_S", 0.05)
+    shard = await Shard().made()
+    shard.log.at_once = True
+    records = (await shard.receive(1)).records
+    await shard.settle(records, Action.ACK)
+    assert shard.around.memory.used > 0
+    await shard.until(lambda: not shard.lead.dispatch.is_used)
+    reads = shard.topic.reads
+    assert shard.around.memory.used == 0
+    assert shard.lead.is_idle
+    await asyncio.sleep(0.1)
+    assert shard.topic.reads == reads
+    assert offsets((await shard.receive(1)).records) in ([0], [1])
+    shard.end()
+
+
+async def test_a_full_memory_leaves_each_queue_a_chunk() -> None:
+    shard = Shard(count=1_000)
+    memory = shard.around.memory = Memory(limit=1)
+    await shard.made()
+    shard.log.at_once = True
+    got = 0
+    while got < 200:
+        records = (await shard.receive(50)).records
+        got += len(records)
+        await shard.settle(records, Action.ACK)
+        assert memory.used < 3 * 10 * 300, "a chunk of each partition at the most"
+    shard.end()
+
+
+async def test_a_deletion_is_gone_on_with_by_the_next_leader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(administration, "PAIRS_PER_STEP", 1)
+    shard = await Shard().made()
+    for _ in range(3):
+        await shard.received(1)
+    deleting = asyncio.create_task(shard.leads.delete(QUEUE, deadline=soon()))
+    await shard.until(lambda: bool(shard.log.frames))
+    shard.log.go_on()
+    await turns(10)
+    shard.end()
+    with pytest.raises(OutcomeUnknown):
+        await deleting
+    shard.log.frames.clear()
+    assert shard.log.machine.queue_names() == [QUEUE]
+
+    shard.log.at_once = True
+    later = QueueLeads(
+        Proposals(host=cast(GroupHost, shard.log), raft_group=1, tally=CoordinatorTally()),
+        shard.log.machine,
+        shard.around,
+    )
+    await shard.until(lambda: not shard.log.machine.queue_names())
+    with pytest.raises(UnknownQueue):
+        later.of(QUEUE).check_exists()
+    later.end(outcomes.not_leader(None))
