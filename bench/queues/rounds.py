@@ -24,7 +24,7 @@ from bench.queues.worker_process import WorkerProcess
 _DELAY_S_MIN: Final = 10.0
 _DELAYED_PER_S: Final = 25_000
 """The delay leaves time to write and to read all at this pace."""
-_WORKING_S: Final = 240.0
+_WORKING_S: Final = 900.0
 """For all steps of the delayed records."""
 _DELAYED_WORKERS: Final = 16
 _DELAYED_BATCH: Final = 100

@@ -21,10 +21,16 @@ _STEPS: Final = {
 
 def markdown(figures: Sequence[Figure], labels: Mapping[str, str], delayed: int) -> str:
     """Both parts. ``labels``: name -> label of each variant, Floodmark first."""
-    return "\n".join([*_rows(figures, labels), "", *_delayed(figures, delayed)])
+    return "\n\n".join(
+        "\n".join(part) for part in (_rows(figures, labels), _delayed(figures, delayed)) if part
+    )
 
 
-def _rows(figures: Sequence[Figure], labels: Mapping[str, str]) -> Iterator[str]:
+def _rows(figures: Sequence[Figure], labels: Mapping[str, str]) -> list[str]:
+    return list(_lines(figures, labels)) if any(figure.work not in _STEPS for figure in figures) else []
+
+
+def _lines(figures: Sequence[Figure], labels: Mapping[str, str]) -> Iterator[str]:
     names = list(labels)
     yield f"| records/s, received and acknowledged | {' | '.join(labels.values())} | beside the best other |"
     yield "|---|" + "---|" * (len(names) + 1)
@@ -64,11 +70,7 @@ def _ratio(found: Mapping[str, Spread | None]) -> str:
     return f"{ours.median / max(others):.2f}x" if ours is not None and others else ""
 
 
-def _delayed(figures: Sequence[Figure], delayed: int) -> Iterator[str]:
+def _delayed(figures: Sequence[Figure], delayed: int) -> list[str]:
     found = {figure.work: figure.value for figure in figures if figure.work in _STEPS}
-    if found:
-        yield f"| {delayed:,} delayed records | Floodmark |"
-        yield "|---|---|"
-        for step, what in _STEPS.items():
-            if step in found:
-                yield f"| {what} | {found[step]:,.0f} |"
+    lines = [f"| {what} | {found[step]:,.0f} |" for step, what in _STEPS.items() if step in found]
+    return [f"| {delayed:,} delayed records | Floodmark |", "|---|---|", *lines] if lines else []
