@@ -104,7 +104,8 @@ class Members:
             process.leaves = True
         elif chance < 0.032:
             self.topics.make("b", self._rng.randint(1, 3))
-            self._ask(None, "refresh", None, self._refresh)
+            for _, lead in sorted(self._leads.items()):
+                lead.refresh()
         elif chance < 0.042:
             at = (self.topics.ids["a"], self._rng.randrange(3))
             reset = Reset(positions={at: Position(self._rng.randint(0, 30))}, force=True)
@@ -112,7 +113,8 @@ class Members:
                 None, "reset", reset, lambda group: offsets.reset(group, reset, topics=self.topics, now_ms=1)
             )
 
-    def _refresh(self, group: Group) -> Any:
+    def refresh(self, group: Group) -> Any:
+        """Targets for the topics that there are now."""
         return membership.refresh(group, topics=self.topics, now_ms=1)
 
     def _client(self) -> Client:

@@ -148,14 +148,15 @@ class Promises:
     def handed_over(self, partition: TopicPartition, since: int, offset: int) -> None:
         """Its owner has committed all that it did, and is about to say that it gives it up."""
         self._given[partition] = (since, offset)
-        self._resets[partition] = 0
 
     def begins(self, partition: TopicPartition, since: int, offset: int) -> None:
         """A member goes on here."""
         before = max((at for each, at in self._owners if each == partition and at < since), default=None)
         given = self._given.get(partition)
         there = self._members.topics.partitions(partition[0]) > 0
-        if given is None or given[0] != before or self._resets[partition] or not there:
+        # Since the one before began: it may not have heard of it when it gave the partition up.
+        was_reset, self._resets[partition] = self._resets[partition] > 0, 0
+        if given is None or given[0] != before or was_reset or not there:
             return
         self.counts["handed over"] += 1
         require(

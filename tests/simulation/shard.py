@@ -84,6 +84,7 @@ class Ask(NamedTuple):
     judge: Callable[[Group], Decision[Any]]
 
 
+REFRESH_AGAIN_S = 1.0
 Told = Callable[[Any], None]
 """Gets the answer, the error that it was refused with, or None where nobody knows."""
 
@@ -106,6 +107,8 @@ class Lead:
         """Steps under way that change who is in the group: one at most."""
         self._keys: set[bytes] = set()
         """Of commits under way."""
+        self._waiting: list[tuple[Ask, Told]] = []
+        """In their turn, as real locks have it: else one could be passed over for as long as its session."""
         self._answered: dict[str, float] = {}
         self._began = self._now
         self.view = Group.of(NAME, machine.get, lambda: list(machine.keys_of(NAME)))
@@ -117,6 +120,7 @@ class Lead:
                 self._sessions.postpone(Over(NAME, id_), self._now)
         members.promises.fails_over(self.view)
         self._set_timer()
+        self.refresh()
 
     @property
     def _now(self) -> float:
@@ -129,9 +133,12 @@ class Lead:
         return group is self._group and group.term == self._term and may_judge(self.replica, self._broken)
 
     def ask(self, what: Ask, told: Told, *, is_confirmed: bool = False) -> None:
-        """Judge it, and have what comes of it stored; whoever comes while another is under way asks again."""
-        if not self.leads or (what.kind != "heartbeat" and self._has_to_wait(what)):
+        """Judge it, and have what comes of it stored; whoever comes while another is under way waits."""
+        if not self.leads:
             told(None)
+            return
+        if what.kind != "heartbeat" and self._has_to_wait(what):
+            self._waiting.append((what, told))
             return
         try:
             decision = what.judge(self.view)
@@ -141,9 +148,18 @@ class Lead:
         if not decision.pairs:
             self._answer(decision.answer, told)
         elif self._has_to_wait(what, decision):
-            told(None)
+            self._waiting.append((what, told))
         else:
             self._propose(what, decision, told)
+
+    def refresh(self) -> None:
+        """Topics may have changed, just now or before it led: targets are made for them, until that is done."""
+
+        def told(done: Any) -> None:
+            if done is None and self.leads:
+                self.replica.later(REFRESH_AGAIN_S, self.refresh)
+
+        self.ask(Ask("refresh", None, self._members.refresh), told)
 
     def read(self, look: Callable[[Group], Any], told: Told) -> None:
         """What all acknowledged commits have led to."""
@@ -166,6 +182,8 @@ class Lead:
     def _has_to_wait(self, what: Ask, decision: Decision[Any] | None = None) -> bool:
         if Rule.G1 in self._broken:
             return False
+        if self._waiting:
+            return True
         if what.kind != "commit":
             return self._judges > 0 or bool(self._keys)
         return self._judges > 0 or (
@@ -197,10 +215,13 @@ class Lead:
             if isinstance(outcome, Stored):
                 ledger.answer_stored(payload, outcome)
                 self._answer(decision.answer, told)
-                return
-            if isinstance(outcome, NotStored):
-                ledger.answer_not_stored(payload)
-            told(None)
+            else:
+                if isinstance(outcome, NotStored):
+                    ledger.answer_not_stored(payload)
+                told(None)
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                self.ask(*each)
 
         proposal.add_done_callback(lambda outcome: self._cluster.after_step(lambda: ended(outcome)))
         self._cluster.note(self.replica.name, f"{what.kind} #{number}")

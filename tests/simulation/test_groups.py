@@ -15,7 +15,7 @@ from tests.simulation.run import simulate
 
 FOUND_BY = {
     Rule.G1: 0,
-    Rule.G2: 6,
+    Rule.G2: 57,
     Rule.G3: 0,
     Rule.G4: 0,
     Rule.G5: 0,
