@@ -86,7 +86,9 @@ async def test_the_same_token_begins_with_the_same_partition_and_the_next_one_wi
             token = {"commit": answer["commit"]}
             for node in cluster.up if rounds < 6 else cluster.up[:1]:
                 answer = await ask.done(node, "POST", path, token)
-                pages.append([(each["topic"], each["partition"], each["offset"]) for each in answer["records"]])
+                pages.append(
+                    [(each["topic"], each["partition"], each["offset"]) for each in answer["records"]]
+                )
             assert all(page == pages[0] for page in pages)
             firsts.add(pages[0][0][:2])
             if firsts == every:
