@@ -14,6 +14,7 @@ from node.http.answers import JSON
 from node.http.body import read_body
 from node.http.context import HttpContext
 from node.http.document_in import decoded
+from node.http.leader_headers import leader_headers
 from node.http.page import PIECE_BYTES, send
 from node.http.query import capped, duration_s, number, query_of
 from node.http.queue_settling import SettlementIn, ends_of
@@ -71,7 +72,8 @@ class QueueReceive:
                 members["paused"] = found.paused
             pieces = await self._pieces(found.jobs, members)
             context.count_sent(who, sum(map(len, pieces)))
-            return await send(request, JSON, pieces, hold)
+            headers = {**JSON, **leader_headers(context.broker, found.leader)}
+            return await send(request, headers, pieces, hold)
 
     async def _pieces(self, jobs: list[Job], members: dict[str, Any]) -> deque[bytes]:
         """The document. A turn of the event loop has its share of the records."""

@@ -63,11 +63,12 @@ class Job(NamedTuple):
 
 
 class Jobs(NamedTuple):
-    """What a call brings. ``paused``: why there is nothing, where there is a reason."""
+    """What a call brings, by which leader. ``paused``: why there is nothing, where there is a reason."""
 
     jobs: list[Job]
     settled: list[EndedDelivery]
     paused: str
+    leader: str
 
 
 async def receive(at: Service, context: RequestContext, wanted: Wanted, hold: Hold) -> Jobs:
@@ -80,7 +81,7 @@ async def receive(at: Service, context: RequestContext, wanted: Wanted, hold: Ho
     await at.check_level("a queue", QUEUES)
     known = await at.queue_topics.check(at, context.within(STEP_S), wanted.queue)
     endings = endings_of(at, context, wanted.queue, wanted.ends)
-    found = await _take(at, context, wanted, hold, endings, wait_s=0.0)
+    found, leader = await _take(at, context, wanted, hold, endings, wait_s=0.0)
     settled = found.settled
     if not found.records and wanted.wait_s > 0:
         permits = [
@@ -90,7 +91,7 @@ async def receive(at: Service, context: RequestContext, wanted: Wanted, hold: Ho
             for permit in permits:
                 await allowed.enter_async_context(permit.while_allowed())
             waiting = _take(at, context, wanted, hold, (), wait_s=wanted.wait_s)
-            found = await at.unless_draining(waiting) or found
+            found, leader = await at.unless_draining(waiting) or (found, leader)
         for permit in permits:
             permit.check()
     await at.queue_topics.check_records(
@@ -98,9 +99,8 @@ async def receive(at: Service, context: RequestContext, wanted: Wanted, hold: Ho
     )
     hold.more(sum(each.size + _RECORD_BYTES for each in found.records))
     hold.page_is_made()
-    return Jobs(
-        _jobs(at, context, wanted.queue, found.records), ended(wanted.ends, settled).settled, found.paused
-    )
+    jobs = _jobs(at, context, wanted.queue, found.records)
+    return Jobs(jobs, ended(wanted.ends, settled).settled, found.paused, leader)
 
 
 async def _take(
@@ -111,7 +111,7 @@ async def _take(
     endings: Sequence[Ending],
     *,
     wait_s: float,
-) -> HandedOver:
+) -> tuple[HandedOver, str]:
     hold.nothing()
     request = TakeRecords(
         queue=wanted.queue,
@@ -121,7 +121,8 @@ async def _take(
         wait_s=wait_s,
         endings=endings,
     )
-    return (await at_coordinator(at, context.within(wait_s + STEP_S), request)).result
+    served = await at_coordinator(at, context.within(wait_s + STEP_S), request)
+    return served.result, served.node
 
 
 def _jobs(at: Service, context: RequestContext, name: str, records: Sequence[HandedOut]) -> list[Job]:

@@ -376,3 +376,19 @@ async def test_queues_wait_for_their_feature_level(ask: Asking) -> None:
     entry = {"principal": "ann", "kind": "queue", "name": "jobs", "operation": "read"}
     assert (await ask(node, "POST", "/v1/acls", {"acls": [entry]}))[0] == 409
     assert COORDINATOR_TOPIC not in state.topics
+
+
+async def test_a_client_that_receives_goes_to_the_leader(tmp_path: Path) -> None:
+    """Whichever node it asked first: the answer names the leader of the queue's shard."""
+    async with NodeCluster.running(tmp_path, 4) as cluster:
+        ask = Asking(cluster)
+        await cluster.create("orders")
+        assert (await ask(cluster["n1"], "PUT", QUEUE, SETTINGS))[0] == 201
+        leader, *others = await _roles(cluster)
+        for node in (leader, *others):
+            async with cluster.session.post(f"{node.url}{QUEUE}/receive") as answer:
+                assert answer.status == 200
+                assert answer.headers["Floodmark-Leader"] == leader.node_id
+                is_elsewhere = node is not leader
+                url = answer.headers.get("Floodmark-Leader-Url")
+                assert url == (leader.url.rstrip("/") if is_elsewhere else None)
