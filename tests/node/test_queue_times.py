@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from node.coordinator.queues import retention
-from node.coordinator.queues.description import info
-from node.coordinator.queues.requests import Action, Settled
+from node.coordinator.queues.requests import Action, Place, Settled
 from tests.node.queue_steps import TOPIC, KeptQueue
 
 DONE, ALREADY, LATE = Settled.DONE, Settled.ALREADY, Settled.LATE
@@ -28,7 +27,7 @@ def test_a_delayed_record_is_delivered_when_it_is_due() -> None:
     assert kept.offsets(2) == [2]
     assert kept.settle(Action.ACK, [2]) == [DONE]
     assert (kept.queue.delayed, kept.again().delayed) == (0, 0)
-    assert info(kept.queue, ends={0: 5}, oldest_ms=None).depth == 2
+    assert kept.queue.lanes[TOPIC, 0].unsettled == 2
 
 
 def test_delayed_records_share_pairs() -> None:
@@ -106,6 +105,23 @@ def test_what_retention_takes_is_lost() -> None:
     assert kept.settle(Action.ACK, [7], lease=1) == [ALREADY]
     assert kept.offsets(4) == [10]
     for view in (kept.queue, kept.again()):
-        found = info(view, ends={0: 11}, oldest_ms=None)
-        assert (found.lost, found.settled, found.in_flight, found.depth) == (9, 1, 1, 1)
+        lane = view.lanes[TOPIC, 0]
+        assert (lane.source.lost, lane.source.taken, lane.unsettled, view.in_flight) == (9, 11, 1, 1)
     assert kept.take(retention.passed(kept.queue, TOPIC, 0, 10)).records == 0
+
+
+def test_single_records_that_are_gone_are_not_waited_for() -> None:
+    """Compaction removes one here and there; what is in hand stays its worker's."""
+    kept = KeptQueue(ordering="key")
+    kept.produce(["a"], deliver_at_ms=kept.now_ms + 1_000)
+    kept.produce(["b", "b", "b", "c"])
+    assert kept.offsets(5) == [1, 4]
+    kept.settle(Action.NACK, [4], delay_ms=5_000)
+    kept.passes(1_000)
+    kept.queue.advance(kept.now_ms)
+    places = [Place(TOPIC, 0, offset) for offset in (0, 1, 2, 4, 4, 9)]
+    assert kept.take(retention.missing(kept.queue, places)) == 3
+    kept.queue = kept.again()
+    assert kept.queue.lanes[TOPIC, 0].source.lost == 0
+    assert kept.settle(Action.ACK, [1]) == [DONE]
+    assert kept.offsets(5) == [3]

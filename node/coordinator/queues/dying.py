@@ -94,10 +94,7 @@ def sent(queue: Queue, topic_id: int, partition: int, letters: Sequence[Sent]) -
         name = DeadName(topic_id, partition, number)
         changes.other((dead_key(queue, name), values.encode(_dead(run.value, offset, at))))
     if lost:
-        # It has a number and is no dead letter: taken once more, it is missing nowhere.
-        source = lane.source
-        taken = source.taken + lost
-        changes.source(lane, msgspec.structs.replace(source, lost=source.lost + lost, taken=taken))
+        changes.source(lane, msgspec.structs.replace(lane.source, lost=lane.source.lost + lost))
     for name in _oldest(queue, len(queue.dead) + listed - DEAD_MAX):
         changes.other((dead_key(queue, name), None))
     return Decision(changes.pairs(), listed)

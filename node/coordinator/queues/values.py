@@ -59,8 +59,9 @@ class QueueValue(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
 class SourceValue(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """How far a queue is in a partition: below ``next`` all is settled that is in no run and in no times.
 
-    ``taken``: records that were passed since the queue was made, those that were lost included. ``lost``:
-    removed by retention before they were settled. ``died``: the number of the next record that dies.
+    ``taken``: records that were passed since the queue was made, those that were lost included, and dead
+    letters that were delivered again. ``lost``: removed by retention before they were settled. ``died``: the
+    number of the next record that dies. So what is neither unsettled nor lost was settled, by death too.
     """
 
     version: int = VERSION
