@@ -221,3 +221,17 @@ def test_a_queue_stays_with_its_topic_and_ordering() -> None:
     other = QueueConfig(topic="jobs", topic_id=TOPIC, max_deliveries=9)
     assert kept.take(administration.put(kept.queue, Put(other, 2, {}), now_ms=1)) is False
     assert (kept.again().state.config.max_deliveries, kept.again().state.number) == (9, 1)
+
+
+def test_a_time_of_day_that_is_set_back_makes_no_lease_shorter() -> None:
+    """What is extended gets its whole time, also where it is written down as an earlier one would be."""
+    kept = KeptQueue(visibility_timeout_ms=1_000)
+    kept.produce([None] * 2)
+    kept.offsets(2)
+    kept.passes(600)
+    kept.now_ms -= 600
+    assert kept.settle(Action.EXTEND, [1]) == [DONE]
+    kept.passes(999)
+    assert kept.end() == 1
+    kept.passes(2)
+    assert kept.end() == 1

@@ -168,7 +168,10 @@ class _Ending:
 
     def _extend(self, run: Run, bits: int, delay_ms: int | None) -> None:
         visible_ms = self._state.config.visibility_timeout_ms if delay_ms is None else delay_ms
-        extended = msgspec.structs.replace(run.value, due_ms=self._now_ms + visible_ms, visible_ms=visible_ms)
+        due_ms = self._now_ms + visible_ms
+        while self._queue.visibility.has(run.value.lease, due_ms):
+            due_ms += 1  # The time of day was set back: another term, which begins now.
+        extended = msgspec.structs.replace(run.value, due_ms=due_ms, visible_ms=visible_ms)
         self._changes.move(run, bits, extended)
 
     def pairs(self) -> list[Pair]:

@@ -63,6 +63,10 @@ class Visibility:
             self._ends[term] = until_s
             heapq.heappush(self._heap, (until_s, term))
 
+    def has(self, lease: int, due_ms: int) -> bool:
+        """Whether something of such a term is left."""
+        return Term(lease, due_ms) in self._runs
+
     def leases(self, lease: int) -> bool:
         """Whether anything of a lease is left. Looks through all of them."""
         return any(term.lease == lease for term in self._runs)
