@@ -262,7 +262,7 @@ class QueuePlay:
         self._ripens()
         if ready:
             place = ready[which % len(ready)]
-            assert self.kept.take(retention.vanished(self.queue, [place])) == 1
+            assert self.kept.take(retention.missing(self.queue, [place])) == 1
             self.records[place].state = LOST
             self._off_the_list(place)
 
