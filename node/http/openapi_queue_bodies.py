@@ -75,7 +75,7 @@ def receipts_body(**more: dict[str, Any]) -> dict[str, Any]:
 
 def nack_body() -> dict[str, Any]:
     """Receipts of what failed."""
-    return receipts_body(delay_ms=_DELAY)
+    return receipts_body(delay_ms=_DELAY, reason=_REASON)
 
 
 def extend_body() -> dict[str, Any]:
@@ -115,9 +115,9 @@ def _settlement() -> dict[str, Any]:
     fields = {
         "receipt": _TEXT,
         "action": {"type": "string", "enum": [str(action) for action in Action]},
-        "delay_ms": {**_DELAY, "description": "Of a nack"},
+        "delay_ms": {**_DELAY, "description": "Of a nack or a release"},
         "visible_ms": {**_DELAY, "description": "Of an extension"},
-        "reason": {**_REASON, "description": "Of a reject"},
+        "reason": {**_REASON, "description": "Of a nack or a reject"},
     }
     return {
         "type": "object",

@@ -29,6 +29,7 @@ class NackBody(msgspec.Struct, forbid_unknown_fields=True):
 
     receipts: list[str]
     delay_ms: _Delay | None = None
+    reason: str = ""
 
 
 class ExtendBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -55,7 +56,7 @@ class SettlementIn(msgspec.Struct, forbid_unknown_fields=True):
     visible_ms: _Delay | None = None
     """Of an extension."""
     reason: str = ""
-    """Of a reject."""
+    """Of a nack or a reject."""
 
 
 class SettleBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -80,7 +81,7 @@ def ends_of(settlements: Iterable[SettlementIn]) -> list[End]:
             receipt=each.receipt,
             action=each.action,
             delay_ms=each.visible_ms if each.action is Action.EXTEND else each.delay_ms,
-            reason=each.reason if each.action is Action.REJECT else "",
+            reason=each.reason if each.action in (Action.NACK, Action.REJECT) else "",
         )
         for each in settlements
     ]
@@ -104,7 +105,10 @@ class QueueSettling:
         """They failed."""
         timeout_s = self._desk.timeout_of(request)
         said, size = await read_document(request, self._context, _NACK, _EXAMPLE)
-        ends = [End(receipt=each, action=Action.NACK, delay_ms=said.delay_ms) for each in said.receipts]
+        ends = [
+            End(receipt=each, action=Action.NACK, delay_ms=said.delay_ms, reason=said.reason)
+            for each in said.receipts
+        ]
         return await self._settle(request, ends, timeout_s, size)
 
     async def extend(self, request: web.Request) -> web.StreamResponse:

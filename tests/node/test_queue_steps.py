@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import pytest
 from floodmark.errors import InvalidRequest, QueueExists
 
 from node.coordinator.queues import administration
 from node.coordinator.queues.administration import Put
-from node.coordinator.queues.requests import Action, Breaker, QueueConfig, Settled
+from node.coordinator.queues.requests import Action, Breaker, Place, QueueConfig, Settled, Settlement
 from node.coordinator.queues.values import CLOSED, HALF_OPEN, OPEN, State
 from tests.node.queue_steps import DEAD_TOPIC, TOPIC, KeptQueue
 
@@ -40,6 +42,24 @@ def test_records_of_one_delivery_are_settled_one_by_one() -> None:
             assert view.in_flight == len(lane.at)
     assert sorted(kept.again().lanes[TOPIC, 0].at) == [1, 3]
     assert kept.settle(Action.ACK, [1, 2, 3]) == [DONE, ALREADY, DONE]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+def test_records_of_one_delivery_end_in_one_step_each_in_its_own_way(order: tuple[int, ...]) -> None:
+    """In whatever order it is said: none is lost, in the view or in what is stored."""
+    kept = KeptQueue(max_deliveries=1, backoff_ms=(1_000,), dead_letter_topic_id=DEAD_TOPIC)
+    kept.produce([None] * 4)
+    kept.offsets(4)
+    actions = {0: Action.NACK, 1: Action.RELEASE, 2: Action.REJECT, 3: Action.ACK}
+    asked = [
+        Settlement(place=Place(TOPIC, 0, offset), lease=kept.leases, action=actions[offset])
+        for offset in order
+    ]
+    assert kept.settle_all(asked) == [DONE] * 4
+    for view in (kept.queue, kept.again()):
+        found = {offset: run.value.state for offset, run in view.lanes[TOPIC, 0].at.items()}
+        assert found == {0: State.DYING, 1: State.WAITING, 2: State.DYING}
+    assert kept.offsets(4) == [1]
 
 
 def test_what_failed_comes_again_after_its_delay() -> None:

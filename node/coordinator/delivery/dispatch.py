@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from floodmark.errors import FloodmarkError
 
@@ -118,7 +118,21 @@ class Dispatch:
         ahead = self._ahead
         assert ahead is not None, "it is needed"
         ahead.look_again()
-        await asyncio.wait((receiver.found, ahead.caught_up()), timeout=LOOK_S, return_when="FIRST_COMPLETED")
+        loop = asyncio.get_running_loop()
+        end = loop.time() + LOOK_S
+        while not receiver.found.done():
+            looking: list[asyncio.Future[Any]] = [ahead.caught_up(), *self.payloads.reading]
+            looking = [each for each in looking if not each.done()]
+            if not looking:
+                self.pump()  # Which may have more to be read of what was seen before.
+                if not self.payloads.reading:
+                    return
+                continue
+            left = end - loop.time()
+            if left <= 0:
+                return
+            looking.append(receiver.found)
+            await asyncio.wait(looking, timeout=left, return_when="FIRST_COMPLETED")
 
     def next_due_ms(self) -> int | None:
         """When something may be ready for those who wait, by the wall clock."""

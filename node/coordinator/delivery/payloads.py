@@ -91,6 +91,11 @@ class Payloads:
                 self._tasks[at] = task
                 task.add_done_callback(partial(self._ended, at))
 
+    @property
+    def reading(self) -> list[asyncio.Task[None]]:
+        """What is under way of ``want``."""
+        return [task for task in self._tasks.values() if not task.done()]
+
     async def read(self, place: Place) -> Payload | None:
         """One record, if it is still there. Raises what reading raises."""
         kept = self._kept.get(place)

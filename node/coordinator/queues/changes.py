@@ -25,7 +25,8 @@ KEYED_RUN_MAX: Final = 256
 
 class Changes:
     """Collects them. A record leaves its run or times by ``take``, and gets into another run by ``put``; in
-    this order ``pairs`` tells it: what is left, what is gone, what is new. A view relies on that."""
+    this order ``pairs`` tells it: what is left, what is gone, what is new, one after the other. A view relies
+    on that."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue

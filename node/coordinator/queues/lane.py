@@ -69,18 +69,19 @@ class Lane:
 
     # Runs.
 
-    def put(self, first: int, value: RunValue) -> None:
-        """A run is stored. Of one that loses records the rest is told before they are put elsewhere."""
+    def keeps(self, first: int, value: RunValue) -> bool:
+        """Whether this is what is left of a run that is there; it is done then."""
         old = self.at.get(first)
-        if old is not None and _is_rest(old.value, value):
-            new = Run(self, first, value)
-            bits = new.open << (first - old.base)
-            if not bits & ~old.open:
-                self._shrink(old, first, bits, value)
-                return
-        before = self.runs.get(first)
-        if before is not None:
-            self._remove(before, first)
+        if old is None or not _is_rest(old.value, value):
+            return False
+        bits = Run(self, first, value).open << (first - old.base)
+        if bits & ~old.open:
+            return False
+        self._shrink(old, first, bits, value)
+        return True
+
+    def put(self, first: int, value: RunValue) -> None:
+        """A run is stored. All runs that its records were in have lost them."""
         self._add(first, Run(self, first, value))
 
     def drop(self, first: int) -> None:

@@ -173,8 +173,15 @@ class Queue:
         """Take in pairs, in their order; ``clock_s``: of the monotonic clock by which leases end. Kinds of a
         newer build are passed over. Raises ``TooNew`` and ``ValueError``; the view is void then."""
         self._clock_s = clock_s
+        new: list[tuple[Lane, int, RunValue]] = []
+        """Runs, while there may be more that lose records to them."""
         for key, value in pairs:
             kind = keys.kind_of(key)
+            if kind == Kind.RUN:
+                self._replay_run(key, value, new)
+                continue
+            if new:
+                _put_all(new)
             if kind == Kind.QUEUE:
                 self.header = None if value is None else values.decode(QueueValue, value)
             elif kind in _NUMBERED:
@@ -183,6 +190,18 @@ class Queue:
                     self._replay_dead(DeadName(topic_id, partition, number), value)
                 else:
                     _replay_at(self.lane(topic_id, partition), kind, number, value)
+        _put_all(new)
+
+    def _replay_run(self, key: bytes, value: bytes | None, new: list[tuple[Lane, int, RunValue]]) -> None:
+        topic_id, partition, first = keys.numbered(key)
+        lane = self.lane(topic_id, partition)
+        if value is None:
+            lane.drop(first)
+            return
+        run = values.decode(RunValue, value)
+        if not lane.keeps(first, run):
+            lane.drop(first)  # It takes the place of that one, which may lose records to others too.
+            new.append((lane, first, run))
 
     def _replay_dead(self, name: DeadName, value: bytes | None) -> None:
         before = self.dead.get(name)
@@ -228,16 +247,17 @@ class Queue:
                     del lane.over[offset]
 
 
-_NUMBERED: Final = frozenset((Kind.SOURCE, Kind.RUN, Kind.TIMES, Kind.LEFT, Kind.DEAD))
+_NUMBERED: Final = frozenset((Kind.SOURCE, Kind.TIMES, Kind.LEFT, Kind.DEAD))
+
+
+def _put_all(new: list[tuple[Lane, int, RunValue]]) -> None:
+    for lane, first, value in new:
+        lane.put(first, value)
+    new.clear()
 
 
 def _replay_at(lane: Lane, kind: int, number: int, value: bytes | None) -> None:
-    if kind == Kind.RUN:
-        if value is None:
-            lane.drop(number)
-        else:
-            lane.put(number, values.decode(RunValue, value))
-    elif kind == Kind.SOURCE:
+    if kind == Kind.SOURCE:
         lane.stored = None if value is None else values.decode(SourceValue, value)
     elif kind == Kind.TIMES:
         if value is None:
