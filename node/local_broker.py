@@ -184,7 +184,11 @@ class LocalBroker:
         entry = self._topics.find(name)
         config = entry.config
         return TopicLimits(
-            len(entry.partitions), config.max_record_bytes, entry.topic_id, config.retention_ms
+            len(entry.partitions),
+            config.max_record_bytes,
+            entry.topic_id,
+            config.retention_ms,
+            entry.is_coordinator,
         )
 
     def partition(self, topic: str, number: int) -> Partition:

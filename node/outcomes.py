@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from floodmark.errors import (
+    Conflict,
     FeatureLevelNeeded,
     FloodmarkError,
     LeaderNotAvailable,
@@ -62,6 +63,15 @@ def translated(error: NotLeader | GroupStopped | StorageError) -> FloodmarkError
         case _:
             kind = ReplicaNotAvailable if isinstance(error, GroupStopped) else StorageUnavailable
             return kind(f"this replica does not serve at the moment: {error}", retry_after_s=RETRY_AFTER_S)
+
+
+def coordinator_name_taken(name: str) -> Conflict:
+    """What needs the coordinator cannot be had."""
+    return Conflict(
+        f"topic {name} was made by a user, with an earlier build, and groups and queues need its name: they "
+        "cannot be used in this cluster",
+        topic=name,
+    )
 
 
 def needs_level(what: str, needed: int, level: int) -> FeatureLevelNeeded:

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
-from floodmark.errors import Conflict, FloodmarkError, InvalidRequest, TopicExists
+from floodmark.errors import FloodmarkError, InvalidRequest, TopicExists
 from floodmark.format.limits import PARTITIONS_MAX
 from floodmark.format.names import check_name
 
@@ -141,11 +141,7 @@ class Topics:
         """An earlier build let users have topics of any name."""
         found = self._metadata.state.topics.get(COORDINATOR_TOPIC)
         if found is not None and not found.is_coordinator:
-            raise Conflict(
-                f"topic {COORDINATOR_TOPIC} was made by a user, with an earlier build, and groups need its "
-                "name: they cannot be used in this cluster",
-                topic=COORDINATOR_TOPIC,
-            )
+            raise outcomes.coordinator_name_taken(COORDINATOR_TOPIC)
 
     async def _place(
         self,

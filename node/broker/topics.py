@@ -42,6 +42,8 @@ class TopicLimits(NamedTuple):
     max_record_bytes: int
     topic_id: int
     retention_ms: int | None = None
+    is_coordinator: bool = False
+    """Whether its partitions are the coordinator's shards, which keep no records."""
 
 
 class TopicAdmin(Protocol):

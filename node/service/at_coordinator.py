@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from floodmark.errors import CoordinatorNotAvailable, LeaderNotAvailable, Unavailable, UnknownTopic
 
-from node.broker import Partition
+from node import outcomes
+from node.broker import Partition, TopicLimits
 from node.metadata.domains.coordinator import shard_of
 from node.metadata.levels import GROUPS
 from node.metadata.state import COORDINATOR_TOPIC
@@ -87,9 +88,18 @@ async def _at_leader(
         ) from error
 
 
-async def shard_keeping(service: Service, name: str) -> Partition:
-    """The shard that keeps a group or queue. Raises ``UnknownTopic`` where there is no coordinator yet."""
+async def coordinator_limits(service: Service) -> TopicLimits:
+    """Of the topic whose partitions are the shards. Raises ``UnknownTopic`` where there is none yet, and
+    ``Conflict`` where a user has its name."""
     limits = await service.topics.limits(COORDINATOR_TOPIC)
+    if not limits.is_coordinator:
+        raise outcomes.coordinator_name_taken(COORDINATOR_TOPIC)
+    return limits
+
+
+async def shard_keeping(service: Service, name: str) -> Partition:
+    """The shard that keeps a group or queue. Raises likewise."""
+    limits = await coordinator_limits(service)
     number = shard_of(name, limits.partitions)
     return await service.topics.partition(COORDINATOR_TOPIC, number, limits.topic_id)
 

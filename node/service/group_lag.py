@@ -109,10 +109,10 @@ async def lags_led_here(
     context = RequestContext(protocol="metrics", principal=A_NODE).within(timeout_s)
     found: list[tuple[str, PartitionLag]] = []
     try:
-        shards = at.broker.topic_limits(COORDINATOR_TOPIC).partitions
+        limits = at.broker.topic_limits(COORDINATOR_TOPIC)
     except UnknownTopic:
         return found, True
-    for number in range(shards):
+    for number in range(limits.partitions if limits.is_coordinator else 0):
         if not at.broker.partition(COORDINATOR_TOPIC, number).leads_here:
             continue
         page = await at.broker.groups.page(

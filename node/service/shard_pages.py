@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from floodmark.errors import UnknownTopic
 
-from node.metadata.state import COORDINATOR_TOPIC
-from node.service.at_coordinator import at_coordinator
+from node.service.at_coordinator import at_coordinator, coordinator_limits
 from node.service.coordinator_request import ShardRequest
 from node.service.request_context import RequestContext
 
@@ -36,7 +35,7 @@ async def listed(
     Raises ``Unavailable`` where a shard has no leader.
     """
     try:
-        shards = (await at.topics.limits(COORDINATOR_TOPIC)).partitions
+        shards = (await coordinator_limits(at)).partitions
     except UnknownTopic:
         return []
     found: list[L] = []

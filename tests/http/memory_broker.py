@@ -73,7 +73,7 @@ from node.local_users import LocalUsers
 from node.metadata.command import Command
 from node.metadata.levels import BATCH_FORMAT_2, MEMBERSHIP, NUMBERED_PRODUCERS, QUEUES
 from node.metadata.machine import applied
-from node.metadata.state import Applied, MetadataState
+from node.metadata.state import COORDINATOR_TOPIC, Applied, MetadataState
 from node.metadata.topic_config import TopicConfig
 from node.partition.producers import key_of
 from node.partition.slices import offset_reaching
@@ -702,7 +702,11 @@ class MemoryBroker:
         topic = self.topic(name)
         config = topic.config
         return TopicLimits(
-            len(topic.partitions), config.max_record_bytes, topic.topic_id, config.retention_ms
+            len(topic.partitions),
+            config.max_record_bytes,
+            topic.topic_id,
+            config.retention_ms,
+            name == COORDINATOR_TOPIC,
         )
 
     def partition(self, topic: str, number: int) -> MemoryPartition:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
@@ -18,6 +19,7 @@ from node.metadata.machine import applied
 from node.metadata.state import AUDIT_TOPIC, COORDINATOR_TOPIC, MetadataState
 from node.metadata.topic_config import TopicConfig
 from tests.node.test_coordinator import commit, committed
+from tests.node.test_group_routes import Asking
 from tests.support.nodes import NodeCluster
 
 
@@ -89,6 +91,40 @@ def test_there_is_one_coordinator_and_it_keeps_its_shards() -> None:
     metadata.does(DeleteTopic(COORDINATOR_TOPIC, topic.topic_id))
     state.level = GROUPS - 1
     assert getattr(applied(state, made), "code", None) == "conflict"
+
+
+GROUPS_AND_QUEUES: Final[tuple[tuple[str, str, dict[str, Any] | None], ...]] = (
+    ("GET", "/v1/groups", None),
+    ("GET", "/v1/groups/g", None),
+    ("GET", "/v1/groups/g/offsets", None),
+    ("POST", "/v1/groups/g/offsets", {"offsets": [{"topic": "orders", "partition": 0, "offset": 1}]}),
+    ("POST", "/v1/groups/g/members", {"member_id": "m", "topics": ["orders"]}),
+    ("POST", "/v1/groups/g/records?topics=orders", {}),
+    ("GET", "/v1/queues", None),
+    ("PUT", "/v1/queues/q", {"topic": "orders"}),
+)
+
+
+@pytest.mark.parametrize("partitions", [1, SHARDS])
+async def test_a_topic_of_the_coordinators_name_that_a_user_made_is_named_in_a_refusal(
+    tmp_path: Path, partitions: int
+) -> None:
+    """Earlier builds took any name. At the metadata's leader and others; nothing is stored in it, and nodes stay
+    ready and tell their metrics."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("orders")
+        await cluster.create(COORDINATOR_TOPIC, partitions=partitions, replicas=2)
+        ask = Asking(cluster)
+        for node in cluster.up:
+            for method, path, body in GROUPS_AND_QUEUES:
+                status, problem = await ask(node, method, path, body)
+                assert (status, problem["code"]) == (409, "conflict"), (method, path, problem)
+                assert f"topic {COORDINATOR_TOPIC} was made by a user" in problem["detail"]
+            assert (await ask(node, "GET", "/readyz"))[0] == 200
+            async with cluster.session.get(f"{node.url}/metrics") as answer:
+                assert answer.status == 200
+        for number in range(partitions):
+            assert (await cluster.on_leader(COORDINATOR_TOPIC, number)).bounds().high_watermark == 0
 
 
 @pytest.mark.long
