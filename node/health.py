@@ -80,7 +80,7 @@ class HealthQuery:
             under_replicated_named=lacking[:NAMED_MAX],
             unreachable=sorted(self._metadata.membership.members - set(alive)),
             version=self._version,
-            data_bytes=sum(replica.log.size_bytes for replica in self._local.values()),
+            data_bytes=sum(replica.data_bytes for replica in self._local.values()),
             disk_free_bytes=self._disk.free_bytes if self._disk.total_bytes else None,
             disk_total_bytes=self._disk.total_bytes or None,
             heard_ms_ago=self._heard_ms_ago(),

@@ -60,6 +60,12 @@ class Checkpoint(msgspec.Struct, frozen=True):
         return b"".join(copy + copy)
 
 
+def file_bytes(state: bytes) -> int:
+    """How long the file with this state is."""
+    copy = HEADER_BYTES + len(state)
+    return 2 * (copy + -copy % SECTOR_BYTES)
+
+
 class Stored(NamedTuple):
     """What the file holds: no checkpoint when there is none or both copies are damaged."""
 

@@ -319,6 +319,11 @@ class Log(LogCompacting):
         return checkpoint
 
     @property
+    def checkpoint_bytes(self) -> int:
+        """Bytes of the checkpoint's file; 0 where there is none."""
+        return checkpoints.file_bytes(self.checkpoint_state) if self.checkpoint_state else 0
+
+    @property
     def bytes_since_checkpoint(self) -> int:
         """Bytes of the log behind the last frame that the checkpoint covers."""
         return self._segments.active.end_position - self._checkpoint_position

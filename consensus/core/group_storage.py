@@ -41,6 +41,12 @@ class GroupStorage:
         self._parts.begin()
         return large.begin()
 
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of the file with the machine's state that the newest checkpoint names; 0 where it has none."""
+        large = self._parts.large
+        return 0 if large is None or large.stored.reference is None else large.stored.reference.length
+
     def verify_state(self) -> tuple[Reference, str] | None:
         """Which state file cannot be read back, and why; None where it can. In a thread."""
         large = self._parts.large

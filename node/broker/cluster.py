@@ -56,7 +56,7 @@ class ListedNode:
     rack: str
     version: str | None
     data_bytes: int | None
-    """Size of its replicas' segment files."""
+    """What its replicas take up: segment files, checkpoints, state files of shards."""
     disk_free_bytes: int | None
     disk_total_bytes: int | None
     last_seen_ms: int | None

@@ -26,9 +26,9 @@ class Sizes:
         self._alive = alive
 
     def led_here(self) -> dict[int, int]:
-        """Bytes of segment files, by group id."""
+        """Bytes on the disk, by group id."""
         return {
-            group: replica.log.size_bytes
+            group: replica.data_bytes
             for group, replica in self._local.items()
             if replica.group.is_ready_leader
         }

@@ -18,6 +18,11 @@ class ReplicaHere:
     vote: VoteFile
 
     @property
+    def data_bytes(self) -> int:
+        """What it takes up on the disk: segment files, checkpoint, and the file with a shard's state."""
+        return self.log.size_bytes + self.log.checkpoint_bytes + self.group.storage.state_bytes
+
+    @property
     def leads(self) -> bool:
         """Elected, and its own first entry is committed and applied."""
         return self.group.is_ready_leader

@@ -106,3 +106,32 @@ async def _what_is_told(cluster: NodeCluster) -> None:
 
 async def _reasons(node: TestNode) -> list[str]:
     return list((await node.broker.cluster.health()).reasons)
+
+
+async def test_what_a_shard_takes_up_counts_as_the_nodes_data(tmp_path: Path) -> None:
+    """Its state file and its checkpoint too, as they are in its folder: in the node's list and for rebalancing."""
+    async with NodeCluster.running(tmp_path, 1) as cluster:
+        await cluster.create("orders", partitions=50, replicas=1)
+        (node,) = cluster.up
+        for partition in range(50):
+            await commit(node, "billing", 1, partition)
+        raft_group = (
+            node.running.metadata.state.topics[COORDINATOR_TOPIC]
+            .partitions[shard_of("billing", SHARDS)]
+            .raft_group
+        )
+        replica = node.running.replicas.local[raft_group]
+        assert replica.group.storage.begin_checkpoint()
+        await cluster.until(lambda: not replica.group.storage.checkpoint_under_way, "its state is in a file")
+        folder = node.data_dir / "groups" / str(raft_group)
+        beside = {
+            file.name: file.stat().st_size
+            for file in folder.iterdir()
+            if file.name == "checkpoint" or file.suffix == ".state"
+        }
+        assert len(beside) == 2
+        assert replica.group.storage.state_bytes > 50
+        assert replica.data_bytes == replica.log.size_bytes + sum(beside.values())
+        assert node.broker.moves.sizes_led_here()[raft_group] == replica.data_bytes
+        (row,) = await node.broker.cluster.list_nodes()
+        assert row.data_bytes == sum(each.data_bytes for each in node.running.replicas.local.values())

@@ -57,7 +57,7 @@ async def test_every_node_lists_what_each_says_of_itself(tmp_path: Path) -> None
                 assert row["http"] == cluster[node].url
                 assert row["version"] == importlib.metadata.version("floodmark-server")
                 assert 0 < row["disk_free_bytes"] < row["disk_total_bytes"]
-                held = sum(each.log.size_bytes for each in cluster[node].running.replicas.local.values())
+                held = sum(each.data_bytes for each in cluster[node].running.replicas.local.values())
                 assert row["data_bytes"] == held
                 assert abs(row["last_seen_ms"] - time.time() * 1000) < 60_000
 
