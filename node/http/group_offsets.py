@@ -13,6 +13,7 @@ from node.http.context import HttpContext
 from node.http.document_in import read_document
 from node.http.groups import group_name
 from node.http.query import OFFSET_MAX, number, query_of
+from node.http.topic_id import note_ids
 from node.service.group_offsets import CommitOffsets, FetchOffsets, OffsetOf, PartitionOf
 from node.service.group_reset import DeleteOffsets, ResetOffsets
 
@@ -94,6 +95,7 @@ class GroupOffsets:
         """Commit offsets; the answer has what is committed now."""
         timeout_s = self._desk.timeout_of(request)
         said, size = await read_document(request, self._context, _COMMIT, _EXAMPLE)
+        note_ids(request, (each.topic_id for each in said.offsets))
         asked = CommitOffsets(
             group=group_name(request),
             offsets=[_offset(each) for each in said.offsets],
@@ -122,6 +124,7 @@ class GroupOffsets:
         """Have the group go on elsewhere, or say what that would change."""
         timeout_s = self._desk.timeout_of(request)
         said, size = await read_document(request, self._context, _RESET, _RESET_EXAMPLE)
+        note_ids(request, (each.topic_id for each in (*said.offsets, *said.partitions)))
         asked = ResetOffsets(
             group=group_name(request),
             to=said.to,

@@ -7,7 +7,7 @@ as ``topic_id=`` (for those who cannot set headers), is served for that topic or
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from aiohttp import web
@@ -34,6 +34,12 @@ def asked_id(request: web.Request, query: Mapping[str, str], held: int | None = 
     return request[_ASKED]
 
 
+def note_ids(request: web.Request, ids: Iterable[int]) -> None:
+    """The request's body names these; 0 where it means whatever has the name now."""
+    if found := [each for each in ids if each]:
+        request[_ASKED] = found[0]
+
+
 def was_asked(request: web.Request) -> int | None:
-    """The result of an earlier ``asked_id`` for this request, if any."""
+    """An id that the request names, as an earlier ``asked_id`` or ``note_ids`` found it, if any."""
     return request.get(_ASKED)

@@ -55,6 +55,27 @@ def _offset(offset: int, partition: int = 0, **more: Any) -> dict[str, Any]:
     return {"topic": "orders", "partition": partition, "offset": offset, **more}
 
 
+async def test_what_is_committed_in_a_topic_that_was_made_again_is_refused_for_good(ask: Asking) -> None:
+    """404 at every node, and not as something that may be sent again; the rest of it is done where that is asked
+    for. Whoever names no id means the new one."""
+    nodes = ask.cluster.up
+    old = (await ask.done(nodes[0], "GET", "/v1/topics/orders"))["topic_id"]
+    await ask.done(nodes[0], "DELETE", "/v1/topics/orders")
+    await ask.cluster.create("orders", partitions=2, replicas=2)
+    await ask.cluster.create("payments", replicas=2)
+    offsets = {"offsets": [{**_offset(3), "topic_id": old}]}
+    other = {"topic": "payments", "partition": 0, "offset": 1}
+    for node in nodes:
+        for path, body in (("offsets", offsets), ("offsets/reset", {**offsets, "dry_run": True})):
+            status, problem = await ask(node, "POST", f"/v1/groups/mine/{path}", body)
+            assert (status, problem["code"]) == (404, "topic_deleted"), problem
+        part = {"offsets": [*offsets["offsets"], other], "partial": True}
+        done = await ask.done(node, "POST", "/v1/groups/mine/offsets", part)
+        assert [each["topic"] for each in done["offsets"]] == ["payments"]
+        assert done["refused"] == [{"topic": "orders", "partition": 0, "topic_id": old}]
+        await ask.done(node, "POST", "/v1/groups/mine/offsets", {"offsets": [_offset(3)]})
+
+
 async def test_offsets_are_kept_shown_reset_and_forgotten_at_any_node(ask: Asking) -> None:
     """A group without members: whoever chooses its partitions itself."""
     nodes = ask.cluster.up
