@@ -61,6 +61,15 @@ class Read(_Action, frozen=True, tag="read"):
     session: int = 0
 
 
+class Take(_Action, frozen=True, tag="take"):
+    """A member of a group reads on, in a topic that is deleted and made again: only how far it came counts.
+    Such a topic is called by its name and id, as in ``renewed#17``."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
 class Tail(_Action, frozen=True, tag="tail"):
     """The partition's bounds, confirmed by a majority after the call began."""
 
@@ -187,7 +196,7 @@ class LookAtQueue(_Action, frozen=True, tag="look_at_queue"):
 
 GroupAction = Join | Beat | Leave | Commit | FetchOffsets
 QueueAction = MakeQueue | Receive | Settle | LookAtQueue
-Action = Produce | Read | Tail | Create | Alter | Delete | Describe | GroupAction | QueueAction
+Action = Produce | Read | Take | Tail | Create | Alter | Delete | Describe | GroupAction | QueueAction
 
 # Results ------------------------------------------------------------------------------------------------
 
@@ -211,6 +220,12 @@ class Page(_Result, frozen=True, tag="page"):
     runs: list[Run]
     next_offset: int
     high_watermark: int
+
+
+class Took(_Result, frozen=True, tag="took"):
+    """It got all before ``next_offset``."""
+
+    next_offset: int
 
 
 class Bounds(_Result, frozen=True, tag="bounds"):
@@ -285,12 +300,13 @@ class QueueState(_Result, frozen=True, tag="queue_state"):
 
 
 Result = (
-    Produced | Page | Bounds | Done | Described | Membership | Offsets | Deliveries | Settlements | QueueState
+    Produced | Page | Took | Bounds | Done | Described | Membership | Offsets | Deliveries | Settlements | QueueState
 )
 
 RESULT_OF: Final[dict[type[Action], type[Result]]] = {
     Produce: Produced,
     Read: Page,
+    Take: Took,
     Tail: Bounds,
     Create: Done,
     Alter: Done,

@@ -25,6 +25,8 @@ from chaos.history import (
     Ok,
     Page,
     Read,
+    Take,
+    Took,
 )
 
 _Of = tuple[str, str, int]
@@ -71,7 +73,7 @@ class Groups:
         elif isinstance(event, Ok) and call is not None:
             if isinstance(call.action, GroupAction):
                 self._told(event, call, call.action)
-            elif isinstance(call.action, Read) and isinstance(event.result, Page):
+            elif isinstance(call.action, Read | Take) and isinstance(event.result, Page | Took):
                 self._got(event, call, call.action, event.result)
 
     def _begins(self, call: Invoke, action: GroupAction) -> None:
@@ -124,6 +126,8 @@ class Groups:
             floors = self._floors.pop(call.op, {})
             now = {(action.group, at.topic, at.partition): at.offset for at in event.result.offsets}
             for of, floor in floors.items():
+                if of not in now and _is_renewed(of[1]):
+                    continue  # The topic is gone, and what was committed in it.
                 self._compare(of, floor, _evidence("is committed", call, event.time_ns, now.get(of, 0)))
             if isinstance(action, Commit):
                 self._commits(event, call, action, member)
@@ -165,7 +169,7 @@ class Groups:
                 self._since.setdefault((member.group, *place), []).append(has.since)
             member.has[has.topic_id, has.partition] = has
 
-    def _got(self, event: Ok, call: Invoke, read: Read, page: Page) -> None:
+    def _got(self, event: Ok, call: Invoke, read: Read | Take, page: Page | Took) -> None:
         member = self._members.get(call.process)
         if member is None:
             return
@@ -193,6 +197,11 @@ class Groups:
                 topic=read.topic,
                 partition=read.partition,
             )
+
+
+def _is_renewed(topic: str) -> bool:
+    """Whether it may be deleted at any time: see ``Take``."""
+    return "#" in topic
 
 
 def _evidence(what: str, call: Invoke, time_ns: int, offset: int | None) -> Evidence:

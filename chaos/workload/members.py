@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
-from floodmark.errors import FencedMemberEpoch, FloodmarkError, UnknownMember
-from floodmark.transport.http import Answer, Request
+from floodmark.errors import FencedMemberEpoch, FloodmarkError, UnknownMember, UnknownTopic
+from floodmark.pin import Pin
+from floodmark.transport.http import BATCH_MEDIA_TYPE, Answer, Request
 
 from chaos.checker.options import Place
 from chaos.history import (
@@ -29,8 +30,12 @@ from chaos.history import (
     Membership,
     Offsets,
     Result,
+    Take,
+    Took,
 )
 from chaos.workload.consumers import poll
+from chaos.workload.renewal import TOPIC as RENEWED
+from chaos.workload.renewal import is_renewed, name_of, topic_of
 from chaos.workload.site import NODE_TIMEOUT_S, Site, attempt, ticks
 
 GROUP: Final = "chaos"
@@ -39,6 +44,7 @@ _SESSION_MS: Final = 6_000
 _LIFE_S: Final = (4.0, 15.0)
 _STANDS_STILL_S: Final = (1.0, 9.0)
 """Up to more than a session: others have its partitions then, and it does not know."""
+_TAKE_BYTES_MAX: Final = 64 << 10
 _COMMIT_EVERY: Final = 4
 """Ticks."""
 
@@ -57,6 +63,7 @@ class _State(msgspec.Struct):
 
 class _Offset(msgspec.Struct):
     topic: str
+    topic_id: int
     partition: int
     offset: int
 
@@ -128,7 +135,11 @@ class _Member:
             await self._meet(
                 Join(GROUP, self._id),
                 "/members",
-                {"member_id": self._id, "topics": self._site.topics, "session_timeout_ms": _SESSION_MS},
+                {
+                    "member_id": self._id,
+                    "topics": [*self._site.topics, RENEWED],
+                    "session_timeout_ms": _SESSION_MS,
+                },
             )
             return
         await self._begin()
@@ -145,7 +156,7 @@ class _Member:
         """Learn from where on to read what it has got."""
         wanted = [has for has in self._has.values() if (has.topic, has.partition) not in self._positions]
         for topic in sorted({has.topic for has in wanted}):
-            request = self._request("GET", "/offsets", None, topic=topic)
+            request = self._request("GET", "/offsets", None, topic=topic_of(topic))
             found = await self._ask(FetchOffsets(GROUP, topic), request)
             if not isinstance(found, Offsets):
                 continue
@@ -160,6 +171,9 @@ class _Member:
         revoked = {(has.topic, has.partition) for has in self._revoked.values()}
         if place in revoked or self._site.pauses.has(place):
             return
+        if is_renewed(place[0]):
+            await self._take(place)
+            return
         page = await poll(
             self._site,
             self._reads,
@@ -171,19 +185,56 @@ class _Member:
         if page is not None and not isinstance(page, int):
             self._positions[place] = page.next_offset
 
+    async def _take(self, place: Place) -> None:
+        """Read on in a topic that may not be there any more, nor be its namesake."""
+        name, partition = place
+        topic, offset = topic_of(name), self._positions[place]
+        request = Request(
+            method="GET",
+            path=f"/v1/topics/{topic}/partitions/{partition}/records",
+            query={"from": offset, "max_bytes": _TAKE_BYTES_MAX, "wait": "0ms"},
+            headers=Pin(self._id_of(place)).headers({"Accept": BATCH_MEDIA_TYPE}),
+            route=f"{topic}/{partition}",
+        )
+        op = self._site.recorder.begin(self._process, Take(name, partition, offset))
+        try:
+            answer, node = await attempt(self._reads, request)
+        except FloodmarkError as error:
+            self._site.recorder.failed(op, error)
+            return
+        self._positions[place] = int(answer.headers["Log-Next-Offset"])
+        self._site.recorder.ok(op, Took(self._positions[place]), node=node)
+
+    def _id_of(self, place: Place) -> int:
+        has = [*self._has.values(), *self._revoked.values()]
+        return next(each.topic_id for each in has if (each.topic, each.partition) == place)
+
     async def _commit(self) -> None:
-        offsets = [
+        """Of each topic that may be gone by itself, so that it keeps nothing else from being committed."""
+        due = [
             At(*place, offset)
             for place, offset in sorted(self._positions.items())
             if self._committed.get(place) != offset
         ]
-        if not offsets:
+        await self._commit_all([at for at in due if not is_renewed(at.topic)])
+        renewed = [at for at in due if is_renewed(at.topic)]
+        for _, found in itertools.groupby(renewed, key=lambda at: at.topic):
+            await self._commit_all(list(found))
+
+    async def _commit_all(self, offsets: list[At]) -> None:
+        if not offsets or self._is_gone:
             return
         body = {
             "member_id": self._id,
             "member_epoch": self._epoch,
             "offsets": [
-                {"topic": at.topic, "partition": at.partition, "offset": at.offset} for at in offsets
+                {
+                    "topic": topic_of(at.topic),
+                    "topic_id": self._id_of((at.topic, at.partition)),
+                    "partition": at.partition,
+                    "offset": at.offset,
+                }
+                for at in offsets
             ],
         }
         done = await self._ask(
@@ -256,6 +307,9 @@ class _Member:
         except FloodmarkError as error:
             recorder.failed(op, error)
             self._is_gone = isinstance(error, UnknownMember | FencedMemberEpoch)
+            if isinstance(action, Commit) and isinstance(error, UnknownTopic):
+                # There is nothing to commit in any more, and so nothing to wait for before giving it up.
+                self._committed.update({(at.topic, at.partition): at.offset for at in action.offsets})
             return None
         recorder.ok(op, result, node=node)
         return result
@@ -269,9 +323,15 @@ def _by_topic(owned: list[tuple[int, int]]) -> Iterator[tuple[int, list[int]]]:
 def _result(action: GroupAction, answer: Answer) -> Result:
     if isinstance(action, Join | Beat):
         state = answer.convert(_State)
-        has = [Has(each.topic, each.topic_id, each.partition, each.epoch) for each in state.assignment]
+        has = [
+            Has(name_of(each.topic, each.topic_id), each.topic_id, each.partition, each.epoch)
+            for each in state.assignment
+        ]
         return Membership(state.member_epoch, has)
     if isinstance(action, Leave):
         return Done()
     found = answer.convert(_Offsets)
-    return Offsets([At(each.topic, each.partition, each.offset) for each in found.offsets])
+    told = [At(name_of(each.topic, each.topic_id), each.partition, each.offset) for each in found.offsets]
+    if isinstance(action, FetchOffsets):
+        told = [at for at in told if at.topic == action.topic]
+    return Offsets(told)

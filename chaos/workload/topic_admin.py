@@ -42,7 +42,7 @@ class _Topic(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class _AdminOperation:
+class AdminOperation:
     """One operation: as recorded in the history, and as it is sent."""
 
     action: Action
@@ -59,28 +59,38 @@ async def administrate(site: Site, process: str, replication: int) -> None:
             if site.pauses.of_all:
                 continue
             topic = f"admin-{int(turn * _INTERVAL_S / _TOPICS_LIVE_S)}-{rng.randrange(_POOL)}"
-            await _do(site, transport, process, topic, _draw(rng, topic, replication))
+            await do(site, transport, process, topic, _draw(rng, topic, replication))
     finally:
         await transport.close()
 
 
-def _draw(rng: random.Random, topic: str, replication: int) -> _AdminOperation:
+def create(topic: str, partitions: int, replication: int) -> AdminOperation:
+    """With every setting said."""
+    body = {"partitions": partitions, "replication_factor": replication, "config": _CONFIG}
+    return AdminOperation(Create(topic, partitions, _CONFIG), "PUT", body)
+
+
+def delete(topic: str) -> AdminOperation:
+    """Remove it."""
+    return AdminOperation(Delete(topic), "DELETE")
+
+
+def _draw(rng: random.Random, topic: str, replication: int) -> AdminOperation:
     retention_ms = rng.choice([3_600_000, 7_200_000])
     match rng.choices(("create", "alter", "describe", "delete"), (4, 3, 2, 2))[0]:
         case "create":
-            partitions = rng.choice([1, 1, 2])
-            body = {"partitions": partitions, "replication_factor": replication, "config": _CONFIG}
-            return _AdminOperation(Create(topic, partitions, _CONFIG), "PUT", body)
+            return create(topic, rng.choice([1, 1, 2]), replication)
         case "alter":
             config: Config = {"retention_ms": retention_ms}
-            return _AdminOperation(Alter(topic, config), "PATCH", {"config": config})
+            return AdminOperation(Alter(topic, config), "PATCH", {"config": config})
         case "delete":
-            return _AdminOperation(Delete(topic), "DELETE")
+            return delete(topic)
         case _:
-            return _AdminOperation(Describe(topic), "GET")
+            return AdminOperation(Describe(topic), "GET")
 
 
-async def _do(site: Site, transport: Transport, process: str, topic: str, operation: _AdminOperation) -> None:
+async def do(site: Site, transport: Transport, process: str, topic: str, operation: AdminOperation) -> None:
+    """One attempt, recorded."""
     request = Request(
         method=operation.method,
         path=f"/v1/topics/{topic}",

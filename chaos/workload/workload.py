@@ -12,6 +12,7 @@ from chaos.workload.members import take_part
 from chaos.workload.producers import produce_idempotently, produce_later, produce_once
 from chaos.workload.queue_workers import empty_queue, make_queue, work_off
 from chaos.workload.racers import race
+from chaos.workload.renewal import renew
 from chaos.workload.sampler import Sampler
 from chaos.workload.site import Site
 from chaos.workload.topic_admin import administrate
@@ -57,6 +58,8 @@ def _works(site: Site, replication: int) -> Iterator[Coroutine[Any, Any, None]]:
     yield from _of_races(site)
     for number in range(1, workload.group_members + 1):
         yield take_part(site, number)
+    if workload.group_members:
+        yield renew(site, replication)
     yield from _of_queue(site)
     for number in range(1, workload.topic_admins + 1):
         yield administrate(site, f"admin-{number}", replication)

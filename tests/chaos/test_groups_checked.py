@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from chaos.checker.violation import Kind
-from chaos.history import At, Beat, Commit, Done, FetchOffsets, Has, Join, Leave, Membership, Offsets
+from chaos.history import (
+    At,
+    Beat,
+    Commit,
+    Done,
+    FetchOffsets,
+    Has,
+    Join,
+    Leave,
+    Membership,
+    Offsets,
+    Take,
+    Took,
+)
 from tests.chaos.story import TOPIC, Story, kinds, replicas, vs
 
 ALL = vs(0, 1, 2, 3, 4, 5)
 GROUP, ID = "g", 7
+RENEWED = "renewed#9"
 
 
 class Members(Story):
@@ -119,3 +133,33 @@ def test_what_is_committed_some_member_got() -> None:
     ahead.read(2, (2, ALL[2:]), process="a")
     ahead.commit("a", 6)
     assert ahead.found() == {Kind.GROUP_SKIPPED: 1}
+
+
+def of_a_renewed_topic() -> Members:
+    """``a`` reads on in a topic that is made again now and then, and commits."""
+    story = Members()
+    story.ok(story.invoke(Join(GROUP, "a"), "a"), Membership(1, [Has(RENEWED, 9, 0, 1)]))
+    story.ok(story.invoke(Take(RENEWED, 0, 0), "a"), Took(5))
+    offsets = [At(RENEWED, 0, 5)]
+    story.ok(story.invoke(Commit(GROUP, "a", 1, offsets), "a"), Offsets(offsets))
+    return story
+
+
+def test_what_is_committed_in_a_topic_that_is_made_again_is_gone_or_stays() -> None:
+    """As long as that topic is there it does not go back; the next one has another name."""
+    for told in ([], [At(RENEWED, 0, 5)], [At(RENEWED, 0, 6)]):
+        story = of_a_renewed_topic()
+        story.ok(story.invoke(FetchOffsets(GROUP, RENEWED), "a"), Offsets(told))
+        story.ok(story.invoke(FetchOffsets(GROUP, "renewed#10"), "a"), Offsets([At("renewed#10", 0, 0)]))
+        assert story.found() == {}
+    story = of_a_renewed_topic()
+    story.ok(story.invoke(FetchOffsets(GROUP, RENEWED), "a"), Offsets([At(RENEWED, 0, 4)]))
+    assert story.found() == {Kind.OFFSET_WENT_BACK: 1}
+
+
+def test_in_a_topic_that_is_made_again_nothing_is_skipped_either() -> None:
+    """Nor is what a group got of its namesake of any worth."""
+    for name, expected in ((RENEWED, {}), ("renewed#10", {Kind.GROUP_SKIPPED: 1})):
+        story = of_a_renewed_topic()
+        story.invoke(Commit(GROUP, "a", 1, [At(name, 0, 5)]), "a")
+        assert story.found() == expected

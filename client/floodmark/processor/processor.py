@@ -119,7 +119,9 @@ class Processor:
             codec=CODECS[options.compression],
             timeout_s=self._timeout_s,
         )
-        return PartitionProcessor(stored, read, self.steps, batch_bytes=options.batch_bytes, move_every_s=options.position_every_s)
+        return PartitionProcessor(
+            stored, read, self.steps, batch_bytes=options.batch_bytes, move_every_s=options.position_every_s
+        )
 
 
 def each_of(step: Step) -> Steps:
