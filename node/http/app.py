@@ -25,7 +25,7 @@ from node.http.produce_topic import TopicProduce
 from node.http.producers import Producers
 from node.http.queue_dead import QueueDead
 from node.http.queue_receive import QueueReceive
-from node.http.queue_settling import QueueSettling
+from node.http.queue_settling import ACTIONS, QueueSettling
 from node.http.queues import Queues
 from node.http.quotas import Quotas
 from node.http.reassignments import Reassignments
@@ -96,11 +96,7 @@ def _routes(context: HttpContext) -> list[web.RouteDef]:
         web.put(f"{partition}/positions/{{group}}", positions.put),
         web.delete(f"{partition}/positions/{{group}}", positions.delete),
         web.post(f"{queue}/receive", QueueReceive(context).post),
-        web.post(f"{queue}/ack", settling.ack),
-        web.post(f"{queue}/nack", settling.nack),
-        web.post(f"{queue}/extend", settling.extend),
-        web.post(f"{queue}/reject", settling.reject),
-        web.post(f"{queue}/settle", settling.settle),
+        *(web.post(f"{queue}/{action}", settling.handler(action)) for action in ACTIONS),
         web.post(f"{queue}/purge", queues.purge),
         web.post(f"{queue}/dead/replay", dead.replay),
         web.post(f"{queue}/dead/purge", dead.purge),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -21,11 +22,13 @@ from node.http.queue_settling import SettlementIn, ends_of
 from node.http.queues import queue_name
 from node.http.records_out import json_content, json_timestamp
 from node.http.request_context import request_context
+from node.service.answer_budget import Hold
+from node.service.loop_share import LoopShare
 from node.service.queue_receiving import RECORDS_MAX, WORKER_BYTES_MAX, Job, Wanted, receive
 from node.service.queue_settling import End
 from node.service.request_context import RequestContext
 
-_QUERY: Final = frozenset({"max", "max_bytes", "wait", "worker"})
+QUERY: Final = frozenset({"max", "max_bytes", "wait", "worker"})
 _EXAMPLE: Final = '{} or {"ack": ["..."]} with receipts'
 _ENCODER = msgspec.json.Encoder()
 
@@ -40,6 +43,45 @@ class ReceiveBody(msgspec.Struct, forbid_unknown_fields=True):
 _BODY = msgspec.json.Decoder(ReceiveBody)
 
 
+class ReceivedAnswer(NamedTuple):
+    """The document in pieces; it is in ``hold``."""
+
+    headers: Mapping[str, str]
+    pieces: deque[bytes]
+
+
+async def received(
+    context: HttpContext,
+    who: RequestContext,
+    queue: str,
+    query: Mapping[str, str],
+    body: bytes,
+    hold: Hold,
+    *,
+    bytes_max: int,
+) -> ReceivedAnswer:
+    """Records, once there are any; meanwhile nothing but a short page is held. Raises as the service does."""
+    said = decoded(body or b"{}", _BODY, _EXAMPLE)
+    settings = context.settings
+    wanted = Wanted(
+        queue=queue,
+        worker=query.get("worker") or _worker(who),
+        max_records=number(query.get("max", "1"), "max", lowest=1, highest=RECORDS_MAX),
+        max_bytes=capped(query, "max_bytes", default=min(settings.fetch_bytes, bytes_max), cap=bytes_max),
+        wait_s=duration_s(query.get("wait", "0"), "wait", cap=settings.wait_s_max),
+        ends=[*(End(receipt=each, action=Action.ACK) for each in said.ack), *ends_of(said.settlements)],
+    )
+    found = await receive(context.service, who, wanted, hold)
+    members: dict[str, Any] = {}
+    if wanted.ends:
+        members["settled"] = found.settled
+    if found.paused:
+        members["paused"] = found.paused
+    pieces = await _pieces(context.service.pages, found.jobs, members)
+    context.count_sent(who, sum(map(len, pieces)))
+    return ReceivedAnswer({**JSON, **leader_headers(context.broker, found.leader)}, pieces)
+
+
 class QueueReceive:
     """The handler."""
 
@@ -47,53 +89,35 @@ class QueueReceive:
         self._context = context
 
     async def post(self, request: web.Request) -> web.StreamResponse:
-        """Records, once there are any; meanwhile nothing but a short page is held."""
+        """See ``received``."""
         context = self._context
-        settings = context.settings
-        query = query_of(request, _QUERY)
+        query = query_of(request, QUERY)
         with ExitStack() as held:
             body = await read_body(request, context, held)
-        said = decoded(body or b"{}", _BODY, _EXAMPLE)
         who = request_context(request)
-        wanted = Wanted(
-            queue=queue_name(request),
-            worker=query.get("worker") or _worker(who),
-            max_records=number(query.get("max", "1"), "max", lowest=1, highest=RECORDS_MAX),
-            max_bytes=capped(query, "max_bytes", default=settings.fetch_bytes, cap=settings.fetch_bytes_max),
-            wait_s=duration_s(query.get("wait", "0"), "wait", cap=settings.wait_s_max),
-            ends=[*(End(receipt=each, action=Action.ACK) for each in said.ack), *ends_of(said.settlements)],
-        )
         with context.hold_for(who) as hold, context.task_ends_with_connection(request):
-            found = await receive(context.service, who, wanted, hold)
-            members: dict[str, Any] = {}
-            if wanted.ends:
-                members["settled"] = found.settled
-            if found.paused:
-                members["paused"] = found.paused
-            pieces = await self._pieces(found.jobs, members)
-            context.count_sent(who, sum(map(len, pieces)))
-            headers = {**JSON, **leader_headers(context.broker, found.leader)}
-            return await send(request, headers, pieces, hold)
+            answer = await received(
+                *(context, who, queue_name(request), query, body, hold),
+                bytes_max=context.settings.fetch_bytes_max,
+            )
+            return await send(request, dict(answer.headers), answer.pieces, hold)
 
-    async def _pieces(self, jobs: list[Job], members: dict[str, Any]) -> deque[bytes]:
-        """The document. A turn of the event loop has its share of the records."""
-        pages = self._context.service.pages
-        pieces: deque[bytes] = deque((b'{"records":[',))
-        items: list[bytes] = []
-        size = 0
-        for job in jobs:
-            items.append(_json_job(job))
-            size += len(items[-1])
-            if size >= PIECE_BYTES:
-                await pages.wait(size)
-                pieces.append(b",".join(items) + b",")
-                items, size = [], 0
-        pieces.append(b",".join(items))
-        if not items and len(pieces) > 2:
-            pieces[-2] = pieces[-2][:-1]
-        end = _ENCODER.encode(members)[1:]
-        pieces.append(b"]" + (b"," if members else b"") + end + b"\n")
-        return pieces
+
+async def _pieces(pages: LoopShare, jobs: list[Job], members: dict[str, Any]) -> deque[bytes]:
+    """The document. A turn of the event loop has its share of the records."""
+    pieces: deque[bytes] = deque((b'{"records":[',))
+    items: list[bytes] = []
+    size = 0
+    for job in jobs:
+        items.append(_json_job(job))
+        size += len(items[-1])
+        if size >= PIECE_BYTES and job is not jobs[-1]:
+            await pages.wait(size)
+            pieces.append(b",".join(items) + b",")
+            items, size = [], 0
+    end = _ENCODER.encode(members)[1:]
+    pieces.append(b"%b]%b%b\n" % (b",".join(items), b"," if members else b"", end))
+    return pieces
 
 
 def _json_job(job: Job) -> bytes:

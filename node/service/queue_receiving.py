@@ -24,6 +24,7 @@ from node.service.queue_delivery import STEP_S, Ending, HandedOut, HandedOver, T
 from node.service.queue_receipt import Delivery
 from node.service.queue_settling import End, EndedDelivery, check_ends, ended, endings_of
 from node.service.request_context import RequestContext
+from node.service.requests import Served
 
 if TYPE_CHECKING:
     from node.service.service import Service
@@ -63,7 +64,8 @@ class Job(NamedTuple):
 
 
 class Jobs(NamedTuple):
-    """What a call brings, by which leader. ``paused``: why there is nothing, where there is a reason."""
+    """What a call brings. ``paused``: why there is nothing, where there is a reason. ``leader``: who leads
+    the queue's shard."""
 
     jobs: list[Job]
     settled: list[EndedDelivery]
@@ -81,7 +83,7 @@ async def receive(at: Service, context: RequestContext, wanted: Wanted, hold: Ho
     await at.check_level("a queue", QUEUES)
     known = await at.queue_topics.check(at, context.within(STEP_S), wanted.queue)
     endings = endings_of(at, context, wanted.queue, wanted.ends)
-    found, leader = await _take(at, context, wanted, hold, endings, wait_s=0.0)
+    found, leader, _ = await _take(at, context, wanted, hold, endings, wait_s=0.0)
     settled = found.settled
     if not found.records and wanted.wait_s > 0:
         permits = [
@@ -91,7 +93,8 @@ async def receive(at: Service, context: RequestContext, wanted: Wanted, hold: Ho
             for permit in permits:
                 await allowed.enter_async_context(permit.while_allowed())
             waiting = _take(at, context, wanted, hold, (), wait_s=wanted.wait_s)
-            found, leader = await at.unless_draining(waiting) or (found, leader)
+            if (brought := await at.unless_draining(waiting)) is not None:
+                found, leader, _ = brought
         for permit in permits:
             permit.check()
     await at.queue_topics.check_records(
@@ -111,7 +114,7 @@ async def _take(
     endings: Sequence[Ending],
     *,
     wait_s: float,
-) -> tuple[HandedOver, str]:
+) -> Served[HandedOver]:
     hold.nothing()
     request = TakeRecords(
         queue=wanted.queue,
@@ -121,8 +124,7 @@ async def _take(
         wait_s=wait_s,
         endings=endings,
     )
-    served = await at_coordinator(at, context.within(wait_s + STEP_S), request)
-    return served.result, served.node
+    return await at_coordinator(at, context.within(wait_s + STEP_S), request)
 
 
 def _jobs(at: Service, context: RequestContext, name: str, records: Sequence[HandedOut]) -> list[Job]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 from floodmark.errors import InvalidRequest, ReceiptExpired
@@ -14,11 +14,10 @@ from node.coordinator.queues import limits
 from node.metadata.levels import QUEUES
 from node.service import queue_receipt
 from node.service.at_coordinator import at_coordinator
-from node.service.policy import Operation, Resource, queue
+from node.service.policy import Operation, queue
 from node.service.queue_delivery import EndDeliveries, Ending
 from node.service.queue_receipt import RECEIPTS_MAX
 from node.service.request_context import RequestContext
-from node.service.requests import Request
 
 if TYPE_CHECKING:
     from node.service.service import Service
@@ -56,38 +55,37 @@ class EndedDeliveries(msgspec.Struct, frozen=True):
         return any(each.result is Settled.LATE for each in self.settled)
 
 
-class SettleDeliveries(Request[EndedDeliveries], frozen=True, kw_only=True):
-    """Settle deliveries, all of them in one step."""
+class Settlements(NamedTuple):
+    """What came of receipts, and the node that leads the queue's shard."""
 
-    operation: ClassVar[Operation] = Operation.READ
-    needs_level: ClassVar[int] = QUEUES
+    ended: EndedDeliveries
+    leader: str
 
-    queue: str
-    ends: Sequence[End]
 
-    def resource(self) -> Resource:
-        """The queue."""
-        return queue(self.queue)
+async def settle(
+    at: Service, context: RequestContext, name: str, ends: Sequence[End], *, size: int
+) -> Settlements:
+    """Settle deliveries of a queue, all of them in one step. ``size``: bytes that the request came in.
 
-    def check(self) -> None:
-        """Raises ``InvalidName``, ``InvalidRequest``."""
-        check_name(self.queue)
-        if not self.ends:
-            raise InvalidRequest(f"say which deliveries: 1 to {RECEIPTS_MAX} receipts")
-        check_ends(self.ends)
-
-    async def execute(self, at: Service, context: RequestContext) -> EndedDeliveries:
-        """Raises ``UnknownQueue``; ``ReceiptExpired`` for a single one that is late."""
-        asked = EndDeliveries(queue=self.queue, endings=endings_of(at, context, self.queue, self.ends))
-        results = (await at_coordinator(at, context, asked)).result
-        if len(results) == 1 and results[0] is Settled.LATE:
-            raise ReceiptExpired(
-                "this delivery is over: its time was up, or another settlement came first. The record is "
-                "delivered again, or was settled; nothing is to be done",
-                queue=self.queue,
-                receipt=self.ends[0].receipt,
-            )
-        return ended(self.ends, results)
+    Raises ``UnknownQueue``, ``InvalidRequest``; ``ReceiptExpired`` for a single one that is late.
+    """
+    at.authorize(context, Operation.READ, queue(name))
+    at.admit(context, Operation.READ, size)
+    check_name(name)
+    if not ends:
+        raise InvalidRequest(f"say which deliveries: 1 to {RECEIPTS_MAX} receipts")
+    check_ends(ends)
+    await at.check_level("a queue", QUEUES)
+    asked = EndDeliveries(queue=name, endings=endings_of(at, context, name, ends))
+    results, leader, _ = await at_coordinator(at, context, asked)
+    if len(results) == 1 and results[0] is Settled.LATE:
+        raise ReceiptExpired(
+            "this delivery is over: its time was up, or another settlement came first. The record is "
+            "delivered again, or was settled; nothing is to be done",
+            queue=name,
+            receipt=ends[0].receipt,
+        )
+    return Settlements(ended(ends, results), leader)
 
 
 def check_ends(ends: Sequence[End]) -> None:
