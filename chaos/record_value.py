@@ -17,7 +17,7 @@ NUMBER_MAX: Final = (1 << NUMBER_BITS) - 1
 PRODUCER_MAX: Final = (1 << 22) - 1
 """So that every value id is a positive signed integer of 64 bits."""
 
-KEYS: Final = 12
+KEYS: Final = 40
 
 FOREIGN: Final = -1
 """In place of the value of a record that no workload wrote."""

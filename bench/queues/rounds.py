@@ -18,7 +18,7 @@ from bench.peers.systems import servers_of
 from bench.peers.tools import Tools
 from bench.peers.variant import Variant
 from bench.processes import Failed
-from bench.queues.work import BATCHES, ORDERS, WAYS, WORKERS, Job, Outcome, Scale
+from bench.queues.work import AT_ONCE, BATCHES, ORDERS, PROGRAM, WAYS, WORKERS, Job, Outcome, Scale
 from bench.queues.worker_process import WorkerProcess
 
 _DELAY_S_MIN: Final = 10.0
@@ -36,7 +36,7 @@ class Figure:
 
     variant: str
     work: str
-    """``1x16`` (records a turn, workers), or a step of the delayed ones."""
+    """``1x16`` (records a turn, workers), ``programx16`` (in hand at once), or a step of the delayed ones."""
     way: str
     by_key: bool
     round: int
@@ -95,13 +95,18 @@ class Rounds:
                     for way in WAYS[system]:
                         job = self._job(servers, way=way, by_key=by_key, batch=batch, workers=workers)
                         yield from self._measure(servers, job, number)
+        for at_once in AT_ONCE:
+            for by_key in ORDERS[system]:
+                job = self._job(servers, way=PROGRAM, by_key=by_key, batch=1, workers=at_once)
+                yield from self._measure(servers, job, number)
 
     def _measure(self, servers: Servers, job: Job, number: int) -> Iterator[Figure]:
-        work = f"{job.batch}x{job.workers}"
+        is_program = job.way == PROGRAM
+        work = f"{PROGRAM if is_program else job.batch}x{job.workers}"
         try:
             self._do("create", job)
             self._do("fill", job)
-            found = self._do("work", job)
+            found = self._do("program" if is_program else "work", job)
         except Failed as error:
             self.note(f"round {number + 1} of {servers.variant.name}, {work} {job.way}: {error}")
             return

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from bench.queues.rounds import Figure
-from bench.queues.work import BATCHES, WORKERS
+from bench.queues.work import AT_ONCE, BATCHES, PROGRAM, WORKERS
 from bench.statistics import Spread, spread
 
 NO_ORDER: Final = "has none"
@@ -34,19 +34,23 @@ def _lines(figures: Sequence[Figure], labels: Mapping[str, str]) -> Iterator[str
     names = list(labels)
     yield f"| records/s, received and acknowledged | {' | '.join(labels.values())} | beside the best other |"
     yield "|---|" + "---|" * (len(names) + 1)
-    for batch in BATCHES:
-        for workers in WORKERS:
-            for by_key in (False, True):
-                found = {name: _best(figures, name, f"{batch}x{workers}", by_key=by_key) for name in names}
-                what = f"{'one at a time' if batch == 1 else f'batches of {batch}'}, {workers} worker"
-                what += ("s" if workers > 1 else "") + (", in order of keys" if by_key else "")
-                # Others have no order of keys; what they do without it is what to compare with.
-                plain = {
-                    name: found[name] or _best(figures, name, f"{batch}x{workers}", by_key=False)
-                    for name in names
-                }
-                cells = [_cell(found[name], plain[name]) for name in names]
-                yield f"| {what} | {' | '.join(cells)} | {_ratio(plain)} |"
+    rows = [
+        *((f"{batch}x{workers}", _what(batch, workers)) for batch in BATCHES for workers in WORKERS),
+        *((f"{PROGRAM}x{at_once}", f"one program, {at_once} at once") for at_once in AT_ONCE),
+    ]
+    for work, what in rows:
+        for by_key in (False, True):
+            found = {name: _best(figures, name, work, by_key=by_key) for name in names}
+            # Others have no order of keys; what they do without it is what to compare with.
+            plain = {name: found[name] or _best(figures, name, work, by_key=False) for name in names}
+            cells = [_cell(found[name], plain[name]) for name in names]
+            order = ", in order of keys" if by_key else ""
+            yield f"| {what}{order} | {' | '.join(cells)} | {_ratio(plain)} |"
+
+
+def _what(batch: int, workers: int) -> str:
+    taken = "one at a time" if batch == 1 else f"batches of {batch}"
+    return f"{taken}, {workers} worker{'s' if workers > 1 else ''}"
 
 
 def _best(figures: Sequence[Figure], name: str, work: str, *, by_key: bool) -> Spread | None:

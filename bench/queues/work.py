@@ -12,6 +12,9 @@ KEYS: Final = 1_000
 LIST: Final = 1_000
 BATCHES: Final = (1, 100)
 WORKERS: Final = (1, 16, 64)
+AT_ONCE: Final = (16, 64)
+"""What one program has in hand at once, taken by one loop and acknowledged one by one."""
+PROGRAM: Final = "program"
 APART: Final = "apart"
 """Receive, then acknowledge, and wait for both answers."""
 TOGETHER: Final = "together"
@@ -50,13 +53,14 @@ class Job:
 
     system: str
     action: str
-    """create, fill, work, look: see ``worker.py``."""
+    """create, fill, work, program, look: see ``worker.py``."""
     queue: str
     addresses: list[str]
     way: str = APART
     by_key: bool = False
     batch: int = 1
     workers: int = 1
+    """Or what one program has in hand at once."""
     count: int = 0
     seconds: float = 1.0
     """Bound of the measurement."""

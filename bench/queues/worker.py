@@ -86,11 +86,17 @@ async def _work(client: QueueClient, job: Job) -> Outcome:
     return Outcome(done, last - first, p50_ms=p50, p99_ms=p99, first_ms=first_ms, ended_ms=ended_ms)
 
 
+async def _program(client: QueueClient, job: Job) -> Outcome:
+    begin = time.perf_counter()
+    done = await client.program(job.queue, job.workers, count=job.count, seconds=job.seconds)
+    return Outcome(done, time.perf_counter() - begin)
+
+
 async def _look(client: QueueClient, job: Job) -> Outcome:
     return Outcome(delayed=await client.delayed(job.queue))
 
 
-_ACTIONS = {"create": _create, "fill": _fill, "work": _work, "look": _look}
+_ACTIONS = {"create": _create, "fill": _fill, "work": _work, "program": _program, "look": _look}
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ QUEUE: Final = "chaos"
 """There may be a group of this name as well."""
 _TICK_S: Final = 0.15
 _AT_ONCE_MAX: Final = 8
+_AGAIN_S: Final = 0.02
 _ALL_MAX: Final = 500
 _VISIBLE_MS: Final = 4_000
 _LIFE_S: Final = (4.0, 15.0)
@@ -124,7 +125,9 @@ async def empty_queue(site: Site) -> None:
         while empty < _EMPTY_LOOKS and loop.time() < ends:
             got = await worker.receive([], wait_s=0.3, max_records=_ALL_MAX)
             await worker.settle_all()
-            if not got:
+            if got is None:
+                await asyncio.sleep(_AGAIN_S)
+            elif not got:
                 state = await worker.look()
                 empty = empty + 1 if state is not None and state.depth == 0 else 0
                 await asyncio.sleep(_TICK_S)
@@ -200,8 +203,8 @@ class _Worker:
 
     async def receive(
         self, said: Sequence[_Held], *, wait_s: float = 0.0, max_records: int = _AT_ONCE_MAX
-    ) -> Sequence[Delivery]:
-        """More, after what is said."""
+    ) -> Sequence[Delivery] | None:
+        """More, after what is said; None without an answer."""
         action = Receive(QUEUE, [held.said for held in said if held.said is not None])
         body = {"settlements": _settlements(said)} if said else None
         query: dict[str, str | int] = {
@@ -213,7 +216,7 @@ class _Worker:
         result = await self.ask(action, _request("POST", "/receive", body, **query), records)
         if not isinstance(result, Deliveries):
             self._forget(said, None)
-            return ()
+            return None
         self._forget(said, result.settled)
         for got, delivery in zip(records, result.records, strict=True):
             self._held[delivery.partition, delivery.offset] = _Held(got.receipt, delivery)

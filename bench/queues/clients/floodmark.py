@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import floodmark
 from floodmark.queues.calls import QueueCalls
+from floodmark.queues.job import Job as QueueJob
 from floodmark.queues.shapes import Action, Settlement
 from floodmark.transport.http import Transport
 
@@ -43,6 +45,22 @@ class FloodmarkClient(QueueClient):
     async def worker(self, queue: str, number: int, way: str) -> Worker:
         """All share their connections."""
         return _Worker(QueueCalls(self._transport, queue, f"w{number}", 10.0), way)
+
+    async def program(self, queue: str, at_once: int, *, count: int, seconds: float) -> int:
+        """``queue.run``: it receives and acknowledges for all of them together."""
+        done = 0
+        async with self._client.queue(queue) as jobs:
+
+            async def handle(_job: QueueJob) -> None:
+                nonlocal done
+                done += 1
+                if done >= count:
+                    jobs.stop()
+
+            timer = asyncio.get_running_loop().call_later(seconds, jobs.stop)
+            await jobs.run(handle, concurrency=at_once, wait_s=_WAIT_S)
+            timer.cancel()
+        return done
 
     async def delayed(self, queue: str) -> int:
         """As the queue's description says."""

@@ -7,11 +7,12 @@ import itertools
 
 import nats
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 from nats.js.client import JetStreamContext
 
 from bench.payload import payload
-from bench.queues.clients.protocol import QueueClient, Worker
+from bench.queues.clients.protocol import QueueClient, Worker, one_loop
 from bench.queues.work import RECORD_BYTES, Job
 
 _STREAMS = 3
@@ -52,10 +53,26 @@ class NatsClient(QueueClient):
 
     async def worker(self, queue: str, number: int, way: str) -> Worker:
         """With a subscription to each stream's consumer."""
-        subscriptions = [
-            await self._stream.pull_subscribe_bind(_DURABLE, stream=subject) for subject in _subjects(queue)
-        ]
-        return _Worker(subscriptions, number)
+        return _Worker(await self._subscriptions(queue), number)
+
+    async def program(self, queue: str, at_once: int, *, count: int, seconds: float) -> int:
+        """``fetch`` for all of them, ``ack_sync`` for each."""
+        turns = itertools.cycle(await self._subscriptions(queue))
+
+        async def take(room: int) -> list[Msg]:
+            try:
+                return list(await next(turns).fetch(room, timeout=_WAIT_S))
+            except TimeoutError:
+                return []
+
+        async def finish(message: Msg) -> None:
+            await message.ack_sync(timeout=30)
+
+        return await one_loop(take, finish, at_once, count=count, seconds=seconds)
+
+    async def _subscriptions(self, queue: str) -> list[JetStreamContext.PullSubscription]:
+        subjects = _subjects(queue)
+        return [await self._stream.pull_subscribe_bind(_DURABLE, stream=subject) for subject in subjects]
 
     async def delayed(self, queue: str) -> int:
         """Not measured."""

@@ -8,7 +8,7 @@ from typing import Any
 import redis.asyncio
 
 from bench.payload import payload
-from bench.queues.clients.protocol import QueueClient, Worker
+from bench.queues.clients.protocol import QueueClient, Worker, one_loop
 from bench.queues.work import LIST, RECORD_BYTES, TOGETHER, WORKERS, Job
 
 _STREAMS = 3
@@ -46,6 +46,24 @@ class RedisClient(QueueClient):
     async def worker(self, queue: str, number: int, way: str) -> Worker:
         """With a connection of the pool while it asks."""
         return _Worker(self._redis, _streams(queue), number, way)
+
+    async def program(self, queue: str, at_once: int, *, count: int, seconds: float) -> int:
+        """``XREADGROUP`` for all of them, ``XACK`` with ``WAIT`` for each."""
+        turns = itertools.cycle(_streams(queue))
+
+        async def take(room: int) -> list[tuple[str, bytes]]:
+            stream = next(turns)
+            found = await self._redis.xreadgroup(_GROUP, "program", {stream: ">"}, count=room)
+            return [(stream, id_) for id_ in _ids(found)]
+
+        async def finish(one: tuple[str, bytes]) -> None:
+            stream, id_ = one
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.xack(stream, _GROUP, id_)
+                pipe.wait(_REPLICAS, _WAIT_MS)
+                _check(await pipe.execute())
+
+        return await one_loop(take, finish, at_once, count=count, seconds=seconds)
 
     async def delayed(self, queue: str) -> int:
         """There are none."""
