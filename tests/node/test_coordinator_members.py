@@ -88,6 +88,56 @@ async def test_members_are_ended_in_time_and_outlive_their_coordinator(tmp_path:
         assert not _state(node).members
 
 
+async def test_what_a_static_member_has_is_kept_until_its_session_ends_and_then_given_to_others(
+    tmp_path: Path,
+) -> None:
+    """Leaving for a while buys no time: the session counts from its last heartbeat (as in KIP-345). Whoever comes
+    back within it goes on with the same partitions, and whoever comes later begins like anybody."""
+    async with NodeCluster.running(tmp_path, 1) as cluster:
+        await cluster.create("orders", partitions=4)
+        (node,) = cluster.up
+        await commit(node, GROUP, 0)
+        groups = node.broker.groups
+        clock = asyncio.get_running_loop().time
+
+        async def join(member: str, session_ms: int, instance: str | None = None) -> MemberAnswer:
+            request = Join(
+                member_id=member, instance_id=instance, topics=("orders",), session_timeout_ms=session_ms
+            )
+            return await groups.join(GROUP, request, timeout_s=10)
+
+        async def beat(member: str, instance: str | None = None, *, before: MemberAnswer) -> MemberAnswer:
+            request = Heartbeat(
+                member_id=member, epoch=before.epoch, instance_id=instance, owned=frozenset(_owned(before))
+            )
+            return await groups.heartbeat(GROUP, request, timeout_s=10)
+
+        lasting = await join("lasting", 600_000)
+        first = await join("first", 1_000, "one")
+        lasting = await beat("lasting", before=lasting)
+        lasting = await beat("lasting", before=lasting)
+        first = await beat("first", "one", before=first)
+        had = _owned(first)
+        assert len(had) == len(_owned(lasting)) == 2
+
+        await groups.leave(GROUP, Leave(member_id="first", instance_id="one", for_a_while=True), timeout_s=10)
+        second = await join("second", 1_000, "one")
+        said = clock()
+        assert _owned(second) == had
+        assert len(_owned(await beat("lasting", before=lasting))) == 2, "nobody else gets or gives up any"
+        await groups.leave(
+            GROUP, Leave(member_id="second", instance_id="one", for_a_while=True), timeout_s=10
+        )
+        while len(_owned(lasting)) == 2:
+            assert clock() < said + 10, "they are never given to others"
+            await asyncio.sleep(0.05)
+            lasting = await beat("lasting", before=lasting)
+        assert clock() >= said + 0.95, "they were given to others while its session lasted"
+        assert len(_owned(lasting)) == 4
+        late = await join("third", 1_000, "one")
+        assert (_owned(late), late.waiting) == ([], 2)
+
+
 def _state(node: TestNode) -> Group:
     return node.running.coordinator.shards.lead_of(GROUP).view(GROUP)
 
