@@ -45,7 +45,7 @@ _VISIBLE_MS: Final = 4_000
 _LIFE_S: Final = (4.0, 15.0)
 _STANDS_STILL_S: Final = (1.0, 7.0)
 """Up to more than a delivery lasts: others have its records then, and it does not know."""
-_TRIES: Final = 3
+_TRIES: Final = 6
 _MAKE_S: Final = 30.0
 _EMPTY_S: Final = 60.0
 _EMPTY_LOOKS: Final = 3
@@ -182,13 +182,13 @@ class _Worker:
                 await self.receive([])
 
     async def settle_all(self) -> None:
-        """What it has is done with."""
-        said = []
-        for held in self._held.values():
-            held.said = Settling(held.at.partition, held.at.offset, held.at.deliveries, "ack")
-            said.append(held)
-        await self._settle(said)
-        self._held.clear()
+        """What it has is done with: said until there is an answer, whichever nodes are gone."""
+        while self._held:
+            said = list(self._held.values())
+            for held in said:
+                held.said = Settling(held.at.partition, held.at.offset, held.at.deliveries, "ack")
+                held.tries += 1
+            await self._settle(said)
 
     def _decide(self, rng: random.Random) -> list[_Held]:
         """What it says now. Some it keeps, and says that it lives."""
