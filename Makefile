@@ -68,7 +68,7 @@ GROUPS_BENCH_OPTIONS ?=
 bench-groups: setup ## memory, files and commit latency of a million committed offsets in ten thousand groups; a minute
 	@$(BIN)/python -m bench.groups $(GROUPS_BENCH_OPTIONS)
 
-bench-group-consumers: setup ## reading in a group beside reading plainly, 100 members that join, a consumer whose coordinator is killed; two minutes
+bench-group-consumers: setup ## in a group beside plainly, 100 members that join, commits, a coordinator killed; beside Kafka and NATS JetStream; eight minutes
 	@$(BIN)/python -m bench.group_consumers $(GROUPS_BENCH_OPTIONS)
 
 bench-failover: setup ## how long writes are interrupted: 30 leaders killed, 15 stopped, 10 majorities paused; about eight minutes

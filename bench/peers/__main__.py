@@ -16,6 +16,8 @@ from bench.machine import measure
 from bench.paths import RESULTS
 from bench.peers import document, results, systems, table
 from bench.peers.rounds import Rounds
+from bench.peers.servers.base import Servers
+from bench.peers.session import Session
 from bench.peers.syncs import report_syncs
 from bench.peers.tools import Tools
 from bench.peers.variant import Variant
@@ -45,12 +47,17 @@ def main() -> int:
         return report_syncs(present, tools)
     machine = str(measure(tools.folder))
     to_stderr(machine)
-    rounds = Rounds(tools, scale, to_stderr)
+    rates: dict[str, int] = {}
+
+    def begin_session(servers: Servers, number: int) -> Session:
+        return Session(servers, scale, number, rates)
+
+    rounds = Rounds(tools, begin_session, line=results.line, tell=to_stderr)
     if (note := not_quiet()) is not None:
         rounds.note(note)
     begin = time.monotonic()
     if present:
-        rounds.run(present)
+        rounds.run(present, rounds=scale.rounds, minutes_max=scale.minutes_max)
     minutes = (time.monotonic() - begin) / 60
     took = f"{scale.rounds} rounds, {scale.seconds:.0f} s a measurement, {minutes:.0f} minutes"
     found = _results(rounds, chosen, absent, machine, took, tools)
@@ -61,7 +68,12 @@ def main() -> int:
 
 
 def _results(
-    rounds: Rounds, chosen: list[Variant], absent: dict[str, str], machine: str, took: str, tools: Tools
+    rounds: Rounds[results.Figure],
+    chosen: list[Variant],
+    absent: dict[str, str],
+    machine: str,
+    took: str,
+    tools: Tools,
 ) -> results.Results:
     return results.Results(
         date=time.strftime("%Y-%m-%d"),

@@ -105,3 +105,16 @@ def load(path: Path) -> Results:
 def title(work: str, size: int) -> str:
     """What was done, in words."""
     return TITLES[work].format(size="1 KiB" if size == 1024 else f"{size} B")
+
+
+def line(figure: Figure) -> str:
+    """One measurement, as it is told when it is there."""
+    latency = (
+        f"  p50 {figure.p50_ms:.2f} ms  p99 {figure.p99_ms:.2f} ms" if figure.p50_ms and figure.p99_ms else ""
+    )
+    name = f"{figure.variant} {figure.way}".strip()
+    asked = f"  of {figure.target_rate:,}/s asked for" if figure.target_rate else ""
+    return (
+        f"round {figure.round + 1}  {name:<18} {figure.work:<6} {figure.size:>5} B "
+        f"{figure.rate:>11,.0f}/s {figure.megabytes_s:>7.1f} MB/s{latency}{asked}"
+    )

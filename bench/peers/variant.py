@@ -26,3 +26,5 @@ class Variant:
     """How long its servers are given each kind of work before anything is measured."""
     options: Mapping[str, str] = field(default_factory=dict)
     """For the system's own files: what sets this variant apart from its siblings."""
+    server_options: Mapping[str, str] = field(default_factory=dict)
+    """Further settings of its servers themselves, where a system has such."""

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from bench.paths import ROOT
 from bench.peers.tools import Tools
 from bench.peers.work import Job, Outcome
 from bench.processes import Failed, die_with_parent
 
+_WORKER = "bench.peers.worker"
 _BESIDES_S = 120.0
 """What a worker may take besides its own time bound: to connect, to settle what is under way."""
 _LAST_BYTES = 2_000
@@ -25,10 +26,11 @@ _LAST_LINES = 4
 class WorkerProcess:
     """One measurement under way. Use it as ``with``: it is gone after."""
 
-    def __init__(self, tools: Tools, job: Job) -> None:
+    def __init__(self, tools: Tools, job: Job, *, module: str = _WORKER) -> None:
+        """``module``: what the process runs; it is given the job as JSON, and answers in JSON."""
         self._job = job
         self._process = subprocess.Popen(
-            [str(tools.python), "-m", "bench.peers.worker", json.dumps(job.as_dict())],
+            [str(tools.python), "-m", module, json.dumps(job.as_dict())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -40,20 +42,30 @@ class WorkerProcess:
 
     def wait_listening(self, seconds: float = 30.0) -> None:
         """Until a follower has said that it is ready."""
+        while self.said(seconds) != "ready":
+            pass
+
+    def said(self, seconds: float = 30.0) -> str:
+        """The next line that it prints before its answer. Raises ``Failed`` when none comes."""
         assert self._process.stdout is not None
         deadline = time.monotonic() + seconds
         said = b""
-        while not said.endswith(b"ready\n"):
+        while not said.endswith(b"\n"):
             readable, _, _ = select.select(
                 [self._process.stdout], [], [], max(0.0, deadline - time.monotonic())
             )
-            more = os.read(self._process.stdout.fileno(), 64) if readable else b""
+            more = os.read(self._process.stdout.fileno(), 1) if readable else b""
             if not more:
                 raise Failed(f"the follower of {self._job.system} is not ready: {self._complaint()}")
             said += more
+        return said.decode().strip()
 
     def outcome(self) -> Outcome:
         """Wait for its end. Raises ``Failed`` with what it complained about."""
+        return Outcome(**self.answer())
+
+    def answer(self) -> dict[str, Any]:
+        """The same, of a worker whose answer is no ``Outcome``."""
         try:
             out, complaint = self._process.communicate(timeout=self._job.seconds + _BESIDES_S)
         except subprocess.TimeoutExpired as error:
@@ -61,7 +73,8 @@ class WorkerProcess:
         if self._process.returncode:
             text = complaint.decode(errors="replace").strip()[-_LAST_BYTES:].splitlines()[-_LAST_LINES:]
             raise Failed(f"{self._job.action} with {self._job.system} failed: {' '.join(text)}")
-        return Outcome(**json.loads(out.splitlines()[-1]))
+        found: dict[str, Any] = json.loads(out.splitlines()[-1])
+        return found
 
     def _complaint(self) -> str:
         self._kill()

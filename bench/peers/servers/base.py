@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import signal
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
@@ -18,6 +20,7 @@ from local.ports import LOOPBACK, pick_ports
 
 NODES = 3
 _READY_TIMEOUT_S = 60.0
+_KILL_TIMEOUT_S = 10.0
 _PORTS = range(20_000, 31_000)
 """Below the range that the kernel takes outgoing ports from."""
 
@@ -36,6 +39,8 @@ class Servers:
         self.processes: list[ServerProcess] = []
         self.addresses: list[str] = []
         """What clients connect to."""
+        self._started: list[Callable[[], ServerProcess]] = []
+        self._ready: list[Callable[[], bool]] = []
 
     def start(self) -> None:
         """Start all servers, set ``addresses``, and return when they are ready."""
@@ -58,10 +63,27 @@ class Servers:
 
     def run(self, name: str, command: list[str], environment: dict[str, str] | None = None) -> None:
         """Start one server."""
-        process = ServerProcess(
-            command, log=self.folder / f"{name}.log", cwd=self.folder, environment=environment
-        )
-        self.processes.append(process)
+        log = self.folder / f"{name}.log"
+        start = partial(ServerProcess, command, log=log, cwd=self.folder, environment=environment)
+        self._started.append(start)
+        self.processes.append(start())
+
+    def kill(self, number: int) -> None:
+        """End one server (from 0) with SIGKILL, and return when it has ended."""
+        self.processes[number].signal(signal.SIGKILL)
+        if not self.processes[number].wait(_KILL_TIMEOUT_S):
+            raise Failed(f"{self.variant.name}: server {number + 1} survived SIGKILL")
+
+    def restart(self, number: int) -> None:
+        """Start one that was killed again, and return when it is ready."""
+        self.processes[number] = self._started[number]()
+        self.wait_until(self._ready[number], f"restart of server {number + 1}")
+
+    def wait_each(self, ready: Sequence[Callable[[], bool]], what: str) -> None:
+        """Wait for all servers; ``ready`` tells of each, in their order, now and when it is restarted."""
+        self._ready = list(ready)
+        for is_ready in self._ready:
+            self.wait_until(is_ready, what)
 
     def wait_until(self, is_ready: Callable[[], bool], what: str) -> None:
         """Ask again and again; raises ``Failed`` when a server ends, or after a minute."""

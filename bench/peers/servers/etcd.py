@@ -57,5 +57,4 @@ class Etcd(Servers):
             command = arguments(number, folder=folder, client_ports=clients, peer_ports=peers)
             self.run(f"n{number + 1}", [str(self.tools.debian_program("etcd")), *command])
         self.addresses = [f"http://{LOOPBACK}:{port}" for port in clients]
-        for port in clients:
-            self.wait_until(partial(answers_ok, port, "/health"), "health of a server")
+        self.wait_each([partial(answers_ok, port, "/health") for port in clients], "health of a server")

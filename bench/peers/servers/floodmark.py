@@ -45,5 +45,4 @@ class Floodmark(Servers):
             command = [sys.executable, "-P", "-m", "cli.main", "start", "--config", str(node.config)]
             self.run(node.name, command)
         self.addresses = [node.url for node in nodes]
-        for node in nodes:
-            self.wait_until(partial(answers_ok, node.http_port, "/readyz"), f"ready of {node.name}")
+        self.wait_each([partial(answers_ok, node.http_port, "/readyz") for node in nodes], "ready of a node")

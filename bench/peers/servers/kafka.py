@@ -6,6 +6,7 @@ import base64
 import shutil
 import socket
 import uuid
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -35,7 +36,14 @@ _CLIENT = (
 )
 
 
-def properties(number: int, *, folder: Path, ports: list[int], controller_ports: list[int]) -> str:
+def properties(
+    number: int,
+    *,
+    folder: Path,
+    ports: list[int],
+    controller_ports: list[int],
+    further: Mapping[str, str] | None = None,
+) -> str:
     """The ``server.properties`` of one node."""
     voters = ",".join(f"{each + 1}@{LOOPBACK}:{port}" for each, port in enumerate(controller_ports))
     lines = {
@@ -54,6 +62,7 @@ def properties(number: int, *, folder: Path, ports: list[int], controller_ports:
         "transaction.state.log.replication.factor": 3,
         "transaction.state.log.min.isr": 2,
         "auto.create.topics.enable": "false",
+        **(further or {}),
     }
     return "".join(f"{name}={text}\n" for name, text in lines.items())
 
@@ -101,7 +110,14 @@ class Kafka(Servers):
         for number in range(NODES):
             path = self.folder / f"n{number + 1}.properties"
             folder = self.node_folder(number)
-            path.write_text(properties(number, folder=folder, ports=ports, controller_ports=controllers))
+            text = properties(
+                number,
+                folder=folder,
+                ports=ports,
+                controller_ports=controllers,
+                further=self.variant.server_options,
+            )
+            path.write_text(text)
             formatting = [
                 "kafka.tools.StorageTool",
                 "format",
@@ -112,8 +128,7 @@ class Kafka(Servers):
             processes.run([*java, *formatting], seconds=60, cwd=self.folder)
             self.run(f"n{number + 1}", [*java, "kafka.Kafka", str(path)])
         self.addresses = [f"{LOOPBACK}:{port}" for port in ports]
-        for port in ports:
-            self.wait_until(partial(_listens, port), "a broker's start")
+        self.wait_each([partial(_listens, port) for port in ports], "a broker's start")
 
 
 def _listens(port: int) -> bool:

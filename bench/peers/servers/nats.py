@@ -83,5 +83,4 @@ class Nats(Servers):
             path.write_text(text)
             self.run(f"n{number + 1}", [str(self.tools.program("nats-server")), "-c", str(path)])
         self.addresses = [f"nats://{LOOPBACK}:{port}" for port in clients]
-        for port in monitors:
-            self.wait_until(partial(answers_ok, port, "/healthz"), "health of a server")
+        self.wait_each([partial(answers_ok, port, "/healthz") for port in monitors], "health of a server")
