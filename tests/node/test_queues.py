@@ -162,6 +162,7 @@ async def test_a_record_waits_for_its_time_and_then_comes_in_the_order_of_its_ke
         assert leader.running.host.wall.now_ms() >= at_ms
 
 
+@pytest.mark.long
 async def test_a_time_that_has_come_waits_for_an_earlier_record_of_its_key(tmp_path: Path) -> None:
     async with NodeCluster.running(tmp_path) as cluster:
         workers = Workers(cluster)
