@@ -232,9 +232,11 @@ async def test_a_worker_that_has_enough_does_not_keep_others_waiting() -> None:
 
 
 async def test_a_full_window_opens_when_records_are_settled() -> None:
-    shard = await Shard().made(window=2)
-    first = [*await shard.received(2), *await shard.received(2)]
-    assert len(first) == 4, "two of each partition"
+    shard = Shard()
+    shard.around.memory = Memory(limit=1)  # Nothing more is read before that is taken.
+    await shard.made(window=10)
+    first = [*await shard.received(10), *await shard.received(10)]
+    assert len(first) == 20, "all that was read of both partitions"
     waiting = shard.receive(10)
     await turns(20)
     assert not waiting.done()
@@ -242,7 +244,7 @@ async def test_a_full_window_opens_when_records_are_settled() -> None:
     await shard.until(lambda: bool(shard.log.frames))
     shard.log.at_once = True
     shard.log.go_on()
-    assert await acking == [Settled.DONE] * 4
+    assert await acking == [Settled.DONE] * 20
     assert (await waiting).records
     shard.end()
 
