@@ -27,8 +27,11 @@ from node.broker.queues import (
     Replay,
     Settled,
 )
+from node.coordinator.delivery.dying_records import DyingRecords
 from node.metadata.domains.coordinator import SHARDS, shard_of
 from node.metadata.state import COORDINATOR_TOPIC
+from node.service.topic_changes import AlterTopic
+from tests.node.test_coordinator import asking, service_of
 from tests.node.test_queues import QUEUE, Workers, produce, values
 from tests.support.nodes import NodeCluster, TestNode
 
@@ -128,6 +131,43 @@ async def test_each_dead_letter_is_stored_once_whoever_leads(tmp_path: Path, see
                 assert record.value == b"%d-%d" % (partition, letter.source.offset)
                 assert record.headers["floodmark-dead-reason"] == letter.reason == "no good"
         assert len({(each.source, each.number) for each in listed}) == 2 * count
+
+
+async def test_letters_that_an_earlier_leader_stored_are_only_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It crashes between storing them and saying so; meanwhile their topic gets more partitions."""
+
+    async def dies(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    async with NodeCluster.running(tmp_path) as cluster:
+        workers = Workers(cluster)
+        await with_dead_letters(workers, partitions=2)
+        monkeypatch.setattr(DyingRecords, "buried", dies)
+        for partition in (0, 1):
+            await produce(cluster, [b"%d-0" % partition, b"%d-1" % partition], partition=partition)
+        got: list[Delivered] = []
+        while len(got) < 4:
+            got += await workers.receive(4)
+        await workers.settle(got, Action.REJECT)
+        at = await cluster.on_leader(DEAD)
+        await cluster.until(lambda: at.bounds().high_watermark == 4, "all are stored")
+        assert (await info(workers)).dying == 4
+        more = AlterTopic(topic=DEAD, partitions=2)
+        await service_of(cluster.up[0]).ask(asking(), more)
+
+        monkeypatch.undo()
+        await transfer(workers)
+        await produce(cluster, [b"1-2"], partition=1)
+        await workers.settle(await workers.receive(1), Action.REJECT)
+        listed = await letters_of(workers, 5)
+        first, second = await stored(cluster, DEAD), await stored(cluster, DEAD, 1)
+        assert sorted(record.value or b"" for record in first) == [b"0-0", b"0-1", b"1-0", b"1-1"]
+        assert values_of(second) == [b"1-2"], "it is where letters of its partition go now"
+        for letter in listed:
+            record = (first, second)[letter.at.partition][letter.at.offset]
+            assert record.value == b"%d-%d" % (letter.source.partition, letter.source.offset)
 
 
 async def test_after_its_last_delivery_a_record_is_a_dead_letter_with_its_story(tmp_path: Path) -> None:
