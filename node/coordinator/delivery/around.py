@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import random
+import os
+import struct
 from collections.abc import Callable
+from typing import Final
 
 from node.coordinator.delivery.memory import Memory
 from node.coordinator.delivery.ports import DeadLetterTarget, RecordSource
 
-_NUMBER_BITS = 63
+_NUMBERS: Final = struct.Struct("256Q")
+"""So many are asked of the operating system at once."""
 
 
 class QueuesAround:
@@ -23,8 +26,10 @@ class QueuesAround:
     def __init__(self, wall_ms: Callable[[], int]) -> None:
         self.wall_ms = wall_ms
         self.memory = Memory()
-        self._random = random.SystemRandom()
+        self._numbers: list[int] = []
 
     def number(self) -> int:
-        """One that nobody guesses: of a lease, or a queue. Never 0."""
-        return self._random.getrandbits(_NUMBER_BITS) or 1
+        """One that nobody guesses: of a lease, or a queue. Never 0, and not above 63 bits."""
+        if not self._numbers:
+            self._numbers += [each >> 1 or 1 for each in _NUMBERS.unpack(os.urandom(_NUMBERS.size))]
+        return self._numbers.pop()

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
+
 NO_ORDER = "none"
 BY_KEY = "key"
 ORDERINGS = (NO_ORDER, BY_KEY)
@@ -72,8 +74,7 @@ class Action(enum.StrEnum):
     """It was not begun: again at once, or after ``delay_ms``. That is no failure, and no delivery either."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Of one delivery of one record. ``lease``: the number that the delivery was given."""
 
     place: Place
@@ -105,8 +106,7 @@ class Receive:
     settle: Sequence[Settlement] = ()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Delivered:
+class Delivered(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A record with its delivery. ``deliveries``: how many there have been, this one included."""
 
     place: Place
