@@ -1,4 +1,4 @@
-"""Tab completion besides commands and options: names of topics, groups and profiles."""
+"""Tab completion besides commands and options: names of topics, groups, queues and profiles."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def complete_topics(ctx: click.Context, _param: click.Parameter, incomplete: str
 def complete_groups(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Likewise of groups."""
     return _names(ctx, "group", incomplete)
+
+
+def complete_queues(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Likewise of queues."""
+    return _names(ctx, "queue", incomplete)
 
 
 def _names(ctx: click.Context, kind: str, incomplete: str) -> list[str]:

@@ -27,6 +27,7 @@ _COMMANDS = {
     "node": "cli.node",
     "produce": "cli.produce",
     "profile": "cli.profile",
+    "queue": "cli.queue",
     "quota": "cli.quota",
     "recover": "cli.recover",
     "repair-votes": "cli.repair_votes",

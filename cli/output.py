@@ -91,6 +91,17 @@ def show(document: Item, view: View, output: str | None) -> None:
             _show_table(view.items(document), view, wide=output == "wide")
 
 
+def show_exact(document: Item, view: View, output: str | None) -> None:
+    """``show`` for a document with ``msgspec.Raw`` in it: every digit of its numbers stays."""
+    match output:
+        case "json":
+            click.echo(on_stdout(msgspec.json.format(json_line(document), indent=2)))
+        case "yaml":
+            click.echo(yaml_writer().yaml_of_json(json_line(document)), nl=False)
+        case _:
+            show(document, view, output)
+
+
 def json_line(value: Any) -> str:
     """A JSON value on one line; ``msgspec.Raw`` is embedded unchanged."""
     return msgspec.json.encode(value).decode()

@@ -8,11 +8,13 @@ from typing import Any
 
 import msgspec
 from floodmark.consumer.consumed import ConsumedRecord
+from floodmark.queues.shapes import QueueRecord
 
 from cli.output import Column, Item
 
 _LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 _ANY_JSON = msgspec.json.Decoder(msgspec.Raw)
+_OF_DELIVERIES = ("receipt", "deliveries", "visible_ms")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -24,6 +26,32 @@ def document_of(record: ConsumedRecord) -> Item:
         "timestamp": None if record.timestamp is None else time_text(record.timestamp),
         "append_time": time_text(record.append_time),
     }
+    return document | content_of(record)
+
+
+def job_of(record: QueueRecord) -> Item:
+    """A queue's record with the API's keys."""
+    document: dict[str, Any] = {
+        "receipt": record.receipt,
+        "deliveries": record.deliveries,
+        "visible_ms": record.visible_ms,
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp": None if record.timestamp is None else time_text(record.timestamp),
+    }
+    return document | content_of(record)
+
+
+def dead_record_of(record: QueueRecord) -> Item:
+    """A dead letter's record, as it is in its topic, with the API's keys."""
+    document = job_of(record)
+    return {name: value for name, value in document.items() if name not in _OF_DELIVERIES}
+
+
+def content_of(record: ConsumedRecord | QueueRecord) -> Item:
+    """Key, value and headers with the API's keys."""
+    document: dict[str, Any] = {}
     if record.key is not None:
         document.update(_text_or_base64("key", record.key))
     if record.value is None:
@@ -82,12 +110,25 @@ def _value_text(document: Item) -> str:
     return raw.decode(errors="backslashreplace")
 
 
+KEY = Column("Key", lambda item: item.get("key", item.get("key_b64")))
+VALUE = Column("Value", _value_text)
+_CONTENT = (
+    Column("Headers", lambda item: item.get("headers", item.get("headers_list")), wide=True),
+    KEY,
+    VALUE,
+)
 COLUMNS = (
     Column("Partition", lambda item: item["partition"], right=True),
     Column("Offset", lambda item: item["offset"], right=True),
     Column("Timestamp", lambda item: item["timestamp"]),
     Column("Append time", lambda item: item["append_time"], wide=True),
-    Column("Headers", lambda item: item.get("headers", item.get("headers_list")), wide=True),
-    Column("Key", lambda item: item.get("key", item.get("key_b64"))),
-    Column("Value", _value_text),
+    *_CONTENT,
+)
+JOB_COLUMNS = (
+    Column("Deliveries", lambda item: item["deliveries"], right=True),
+    Column("Partition", lambda item: item["partition"], right=True),
+    Column("Offset", lambda item: item["offset"], right=True),
+    Column("Timestamp", lambda item: item["timestamp"], wide=True),
+    *_CONTENT,
+    Column("Receipt", lambda item: item["receipt"]),
 )

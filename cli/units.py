@@ -24,21 +24,25 @@ NO_LIMIT = "none"
 
 
 class _Quantity(click.ParamType[int | str]):
-    def __init__(self, name: str, units: dict[str, int], example: str) -> None:
+    def __init__(self, name: str, units: dict[str, int], example: str, *, or_none: bool = True) -> None:
         self.name = name
+        self._or_none = or_none
         self._units = units
         self._example = example
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
         """A number of the smallest unit, or NO_LIMIT."""
         text = str(value).strip().lower()
-        if text == NO_LIMIT:
+        if text == NO_LIMIT and self._or_none:
             return NO_LIMIT
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text)
         if match is None or match[2] not in self._units:
-            self.fail(f"{value!r} is not valid: write it as in {self._example}, or {NO_LIMIT}", param, ctx)
+            other = f", or {NO_LIMIT}" if self._or_none else ""
+            self.fail(f"{value!r} is not valid: write it as in {self._example}{other}", param, ctx)
         return round(float(match[1]) * self._units[match[2]])
 
 
 DURATION_MS = _Quantity("duration", _DURATIONS_MS, "7d, 36h or 90s")
+SPAN_MS = _Quantity("duration", _DURATIONS_MS, "30s, 500ms or 5m", or_none=False)
+"""A duration that is never without a limit."""
 SIZE_BYTES = _Quantity("size", _SIZES, "512MiB, 10GB or 1048576")

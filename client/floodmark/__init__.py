@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from floodmark.queues.job import Job
     from floodmark.queues.jobs import Jobs
     from floodmark.queues.queue import Queue
-    from floodmark.queues.shapes import QueueRecord
+    from floodmark.queues.shapes import Action, Outcome, QueueRecord, Settlement
 
 __all__ = [
     "TOMBSTONE",
@@ -64,6 +64,7 @@ __all__ = [
     "AckList",
     "Acl",
     "AclDecision",
+    "Action",
     "BatchReader",
     "Bounds",
     "Breaker",
@@ -83,6 +84,7 @@ __all__ = [
     "Job",
     "Jobs",
     "Node",
+    "Outcome",
     "Output",
     "Partition",
     "PartitionLag",
@@ -104,6 +106,7 @@ __all__ = [
     "Record",
     "RecordPlace",
     "RecordReader",
+    "Settlement",
     "Topic",
     "TopicConfig",
     "TopicPartition",
@@ -115,6 +118,7 @@ _HOMES = {
     "AckList": "producer.produced",
     "Acl": "admin.acls",
     "AclDecision": "admin.acls",
+    "Action": "queues.shapes",
     "BatchReader": "consumer.reader",
     "Bounds": "consumer.fetcher",
     "Breaker": "queues.descriptions",
@@ -133,6 +137,7 @@ _HOMES = {
     "Job": "queues.job",
     "Jobs": "queues.jobs",
     "Node": "admin.cluster",
+    "Outcome": "queues.shapes",
     "Output": "processor.options",
     "Partition": "admin.topics",
     "PartitionLag": "groups.shapes",
@@ -153,6 +158,7 @@ _HOMES = {
     "ReadBatch": "consumer.consumed",
     "RecordPlace": "queues.descriptions",
     "RecordReader": "consumer.reader",
+    "Settlement": "queues.shapes",
     "Topic": "admin.topics",
     "TopicConfig": "admin.topics",
     "TopicPartition": "groups.shapes",

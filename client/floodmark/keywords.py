@@ -151,6 +151,13 @@ class OfQueue(Within, total=False):
     breaker: Breaker | None
 
 
+class OfReceive(Within, total=False):
+    """``Queues.receive``"""
+
+    wait_s: float
+    worker: str | None
+
+
 class OfReplay(Within, total=False):
     """``Queues.replay``"""
 

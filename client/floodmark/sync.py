@@ -43,7 +43,22 @@ from floodmark.processor.processor import Processor as AsyncProcessor
 from floodmark.producer.produced import Ack, AckList, Produced
 from floodmark.producer.producer import Producer as AsyncProducer
 from floodmark.queues.queue import Queue as AsyncQueue
-from floodmark.queues.sync_queues import Queue, Queues
+from floodmark.queues.sync_queues import Job, Jobs, Queue, Queues
+
+__all__ = [
+    "BlockingAck",
+    "Client",
+    "Consuming",
+    "Groups",
+    "Job",
+    "Jobs",
+    "Processor",
+    "Producer",
+    "Queue",
+    "Queues",
+    "Reading",
+    "Topics",
+]
 
 T = TypeVar("T")
 R = TypeVar("R")

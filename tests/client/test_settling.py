@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from floodmark.errors import Forbidden, ReceiptExpired, Unavailable
+from floodmark.errors import Forbidden, InvalidRequest, ReceiptExpired, Unavailable
 from floodmark.queues import settling
 from floodmark.queues.settling import Settler
 from floodmark.queues.shapes import Action, Outcome, Settlement
@@ -19,6 +19,7 @@ class Node:
         self.sent: list[list[str]] = []
         self.errors: list[Exception] = []
         self.late: set[str] = set()
+        self.wrong = ""
         self.may_answer = asyncio.Event()
         self.may_answer.set()
 
@@ -26,6 +27,8 @@ class Node:
         """As ``QueueCalls.settle``."""
         self.sent.append([each.receipt for each in settlements])
         await self.may_answer.wait()
+        if any(each.receipt == self.wrong for each in settlements):
+            raise InvalidRequest("no receipt")
         if self.errors:
             raise self.errors.pop(0)
         return [Outcome.LATE if each.receipt in self.late else Outcome.DONE for each in settlements]
@@ -106,6 +109,33 @@ async def test_it_is_sent_again_until_it_is_stored_or_refused(
     await settler.close(10)
     assert node.sent[4:] == [["b"], ["c"]]
     assert "1 deliveries could not be settled" in caplog.text
+
+
+async def test_a_wrong_one_does_not_keep_others_from_being_stored(caplog: pytest.LogCaptureFixture) -> None:
+    """A request is refused as a whole: each of its settlements is then sent alone."""
+    node = Node()
+    node.may_answer.clear()
+    settler = Settler("q", node.send)
+    await settler.add(ack("first"))
+    await asyncio.sleep(0)
+    told = [asyncio.create_task(settler.add_and_wait(ack(each))) for each in ("good", "fine")]
+    await settler.add(ack("wrong"))
+    await asyncio.sleep(0)
+    node.wrong = "wrong"
+    node.may_answer.set()
+    await asyncio.wait_for(asyncio.gather(*told), 10)
+    await settler.close(10)
+    assert node.sent[2:] == [["good"], ["fine"], ["wrong"]] or node.sent[2:] == [
+        ["wrong"],
+        ["good"],
+        ["fine"],
+    ]
+    assert "1 deliveries could not be settled" in caplog.text
+    settler.leave_to_receive()
+    await settler.add(ack("wrong"))
+    settler.part(settler.take_along())
+    settler.leave_to_receive()
+    assert settler.take_along() == [], "no receive is refused for it again"
 
 
 async def test_memory_is_bounded_where_nothing_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:

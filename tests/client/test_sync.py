@@ -103,6 +103,7 @@ async def test_following_is_ended_by_another_thread(node_url: str, topic: str) -
         (AsyncClient.queue, keywords.OfWorker),
         (Queue.jobs, keywords.OfJobs),
         (Queues.put, keywords.OfQueue),
+        (Queues.receive, keywords.OfReceive),
         (Queues.replay, keywords.OfReplay),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -15,6 +17,12 @@ from floodmark.transport.http import Request, Transport
 from floodmark.transport.pacing import Deadline
 
 _JSON: Final = {"Content-Type": "application/json"}
+_WORKER_CHARACTERS: Final = 200
+
+
+def default_worker() -> str:
+    """Under which dead letters name this program: host and process."""
+    return f"{socket.gethostname()}-{os.getpid()}"[:_WORKER_CHARACTERS]
 
 
 class Received(NamedTuple):

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
 from floodmark.format.headers import Headers
-from floodmark.queues.shapes import Action, QueueRecord, Settlement
+from floodmark.queues.shapes import REASON_CHARACTERS_MAX, Action, QueueRecord, Settlement
 
 _LOG: Final = logging.getLogger("floodmark")
 
@@ -130,7 +130,8 @@ class Job(Delivery):
 
     async def reject(self, reason: str = "") -> None:
         """It will never work: make it a dead letter at once. Raises ``ReceiptExpired``."""
-        await self._worker.settle_now(self, Settlement(self.receipt, Action.REJECT, reason=reason))
+        settlement = Settlement(self.receipt, Action.REJECT, reason=reason[:REASON_CHARACTERS_MAX])
+        await self._worker.settle_now(self, settlement)
 
     async def extend(self, timeout_s: float | None = None) -> None:
         """Have the visibility timeout begin anew, or ``timeout_s``. It is done in the background anyway.
@@ -152,7 +153,9 @@ class Job(Delivery):
         if not self.is_settled:
             if error is None:
                 settlement = Settlement(self.receipt, Action.ACK)
+            elif is_failure:
+                settlement = Settlement.nack(self.receipt, error=error)
             else:
-                settlement = Settlement.nack(self.receipt, None if is_failure else 0.0)
+                settlement = Settlement(self.receipt, Action.RELEASE)
             await self._worker.settle(self, settlement)
         return is_failure

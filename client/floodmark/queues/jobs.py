@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
-from floodmark.errors import FloodmarkError, NotUsable
+from floodmark.errors import FloodmarkError, InvalidRequest, NotUsable
 from floodmark.queues.calls import QueueCalls
 from floodmark.queues.job import Job
 from floodmark.queues.leases import Leases
@@ -108,8 +108,8 @@ class Jobs:
         self._is_stopped = True
         self._changed.set()
 
-    async def aclose(self, *, failed: bool = False) -> None:
-        """Drain, and say how all of it ended. ``failed``: an exception has ended the job in hand."""
+    async def aclose(self, *, failed: Exception | None = None) -> None:
+        """Drain, and say how all of it ended. ``failed``: what has ended the job in hand, if it was that."""
         if not self._calls.is_here:
             return
         if self._is_closing:
@@ -120,7 +120,7 @@ class Jobs:
         try:
             await self._end_receiving()
             if self._last is not None and self._last not in self._entered and not self._last.is_settled:
-                await self._give_back([self._last], delay_s=None if failed else 0.0)
+                await self._leave(self._last, failed)
             await self._drain()
         finally:
             try:
@@ -137,7 +137,7 @@ class Jobs:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.aclose(failed=isinstance(error, Exception))
+        await self.aclose(failed=error if isinstance(error, Exception) else None)
 
     # -- for jobs --------------------------------------------------------------------------------------
 
@@ -220,9 +220,15 @@ class Jobs:
         self._room.set()
         self._changed.set()
 
-    async def _give_back(self, jobs: Sequence[Job], delay_s: float | None = 0.0) -> None:
+    async def _leave(self, job: Job, failed: Exception | None) -> None:
+        if failed is None:
+            await self._give_back([job])
+        else:
+            await self.settle(job, Settlement.nack(job.receipt, error=failed))
+
+    async def _give_back(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
-            await self.settle(job, Settlement.nack(job.receipt, delay_s))
+            await self.settle(job, Settlement(job.receipt, Action.RELEASE))
 
     async def _drain(self) -> None:
         try:
@@ -302,6 +308,11 @@ class Jobs:
             received = await self._calls.receive(
                 self._room_now, wait_s=wait_s, settlements=[ending.settlement for ending in endings]
             )
+        except InvalidRequest:
+            self._settler.part(endings)
+            if not endings:
+                raise
+            return ()
         except BaseException:
             self._settler.put_back(endings)
             raise

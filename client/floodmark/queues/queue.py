@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self, Unpack
 
 from floodmark.errors import FloodmarkError
 from floodmark.keywords import OfJobs
-from floodmark.queues.calls import QueueCalls
+from floodmark.queues.calls import QueueCalls, default_worker
 from floodmark.queues.job import Job
 from floodmark.queues.jobs import Jobs
 from floodmark.queues.options import JobsOptions
@@ -40,7 +38,7 @@ class Queue:
         self._timeout_s = timeout_s
         self._register = register
         self._made: list[Jobs] = []
-        self._is_in_block = False
+        self._is_in_block = self._is_stopped = False
 
     @property
     def name(self) -> str:
@@ -112,13 +110,14 @@ class Queue:
                 await asyncio.gather(*left, return_exceptions=True)
 
     def stop(self) -> None:
-        """Have all loops and ``run`` end before their next jobs; for another task of the same event loop, or
-        the handler of a signal."""
+        """Have all loops and ``run`` end before their next jobs, also those that begin later; for another
+        task of the same event loop, or the handler of a signal."""
+        self._is_stopped = True
         for jobs in self._made:
             jobs.stop()
 
-    async def aclose(self, *, failed: bool = False) -> None:
-        """Drain. ``failed``: an exception has ended what is in hand."""
+    async def aclose(self, *, failed: Exception | None = None) -> None:
+        """Drain. ``failed``: what has ended the job in hand, if it was that."""
         made, self._made = self._made, []
         await asyncio.gather(*(jobs.aclose(failed=failed) for jobs in made))
 
@@ -129,7 +128,7 @@ class Queue:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.aclose(failed=isinstance(error, Exception))
+        await self.aclose(failed=error if isinstance(error, Exception) else None)
 
     def _make(self, options: JobsOptions) -> Jobs:
         self._calls.check_new()
@@ -138,14 +137,11 @@ class Queue:
         self._made = [each for each in self._made if not each.is_over]
         self._made.append(jobs)
         self._register(jobs)
+        if self._is_stopped:
+            jobs.stop()
         return jobs
 
 
 async def _work(handle: Handle, job: Job) -> None:
     async with job:
         await handle(job)
-
-
-def default_worker() -> str:
-    """Under which dead letters name this program: host and process."""
-    return f"{socket.gethostname()}-{os.getpid()}"[:200]

@@ -12,6 +12,7 @@ from floodmark.admin.calls import Calls
 from floodmark.errors import InvalidRequest, NotFound
 from floodmark.format.names import check_name
 from floodmark.queues import wire
+from floodmark.queues.calls import QueueCalls, default_worker
 from floodmark.queues.descriptions import (
     Breaker,
     DeadLetter,
@@ -21,7 +22,7 @@ from floodmark.queues.descriptions import (
     QueueListing,
     QueueStart,
 )
-from floodmark.queues.shapes import milliseconds
+from floodmark.queues.shapes import Outcome, QueueRecord, Settlement, milliseconds
 from floodmark.transport.http import Transport
 
 _PATH: Final = "/v1/queues"
@@ -34,6 +35,8 @@ class Queues:
     """``client.queues``. Each call takes ``timeout_s``, by default the client's own."""
 
     def __init__(self, transport: Transport, timeout_s: float) -> None:
+        self._transport = transport
+        self._timeout_s = timeout_s
         self._calls = Calls(transport, timeout_s)
 
     async def put(
@@ -125,6 +128,37 @@ class Queues:
             .purged
         )
 
+    # -- without keeping anything in hand --------------------------------------------------------------
+
+    async def receive(
+        self,
+        queue: str,
+        max_records: int = 1,
+        *,
+        wait_s: float = 0.0,
+        worker: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Sequence[QueueRecord]:
+        """Up to so many records, once there are any, for at most ``wait_s``. Nothing extends their time.
+
+        ``client.queue`` does all of it. Raises ``UnknownQueue``.
+        """
+        calls = self._calls_of(queue, worker, timeout_s)
+        return (await calls.receive(max_records, wait_s=wait_s)).records
+
+    async def settle(
+        self, queue: str, settlements: Sequence[Settlement], *, timeout_s: float | None = None
+    ) -> Sequence[Outcome]:
+        """Say of up to 1,000 deliveries how they end, or go on; what came of each. To repeat it does no harm.
+
+        Raises ``UnknownQueue``, ``InvalidRequest`` where something is no receipt of the queue's.
+        """
+        return await self._calls_of(queue, None, timeout_s).settle(settlements)
+
+    def _calls_of(self, queue: str, worker: str | None, timeout_s: float | None) -> QueueCalls:
+        within_s = self._timeout_s if timeout_s is None else timeout_s
+        return QueueCalls(self._transport, queue, worker or default_worker(), within_s)
+
     # -- dead letters ----------------------------------------------------------------------------------
 
     async def dead(self, queue: str, *, timeout_s: float | None = None) -> AsyncIterator[DeadLetter]:
@@ -143,10 +177,10 @@ class Queues:
         """One dead letter (its ``id``), with its record. Raises ``UnknownQueue``, ``NotFound``."""
         path = _of(queue, f"/dead/{quote(letter, safe='')}")
         answer = await self._calls.call("GET", path, timeout_s=timeout_s)
-        record = answer.convert(_WithRecord).record
-        return DeadRecord(
-            letter=answer.convert(DeadLetter), record=None if record is None else record.record()
-        )
+        found, record = answer.convert(DeadLetter), answer.convert(_WithRecord).record
+        if record is not None and found.dead_letter is not None:
+            record.topic = found.dead_letter.topic
+        return DeadRecord(letter=found, record=None if record is None else record.record())
 
     async def replay(
         self,

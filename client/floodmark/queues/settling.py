@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from floodmark.errors import FloodmarkError, ReceiptExpired
+from floodmark.errors import FloodmarkError, InvalidRequest, ReceiptExpired
 from floodmark.queues.shapes import Outcome, Settlement
 from floodmark.transport.pacing import Backoff
 
@@ -27,16 +27,18 @@ Send = Callable[[Sequence[Settlement]], Awaitable[Sequence[Outcome]]]
 class Ending:
     """A settlement on its way. ``told``: for whoever waits for it."""
 
-    __slots__ = ("settlement", "told")
+    __slots__ = ("is_alone", "settlement", "told")
 
     def __init__(self, settlement: Settlement, told: asyncio.Future[None] | None) -> None:
         self.settlement = settlement
         self.told = told
+        self.is_alone = False
+        """It may be why a request was refused as a whole."""
 
     @property
     def can_ride(self) -> bool:
         """Whether a receive may take it along, which may wait: nobody waits for what comes of it."""
-        return self.told is None
+        return self.told is None and not self.is_alone
 
 
 class Settler:
@@ -99,6 +101,12 @@ class Settler:
             self._open.extendleft(reversed(endings))
             self._wake()
 
+    def part(self, endings: Sequence[Ending]) -> None:
+        """What was sent was refused as a whole: send each alone, so that only what is wrong is refused."""
+        for ending in endings:
+            ending.is_alone = True
+        self.put_back(endings)
+
     def arrived(self, endings: Sequence[Ending], outcomes: Sequence[Outcome]) -> None:
         """This is what came of them."""
         late = 0
@@ -149,14 +157,15 @@ class Settler:
             if not self._open:
                 self._due.clear()
                 continue
-            endings = [self._open.popleft() for _ in range(min(len(self._open), AT_ONCE))]
-            self._under_way += len(endings)
+            endings = self._take()
             try:
                 outcomes = await self._send([ending.settlement for ending in endings])
             except FloodmarkError as error:
                 if error.retriable:
                     self.put_back(endings)
                     await asyncio.sleep(backoff.next_delay_s(error.retry_after_s))
+                elif isinstance(error, InvalidRequest) and len(endings) > 1:
+                    self.part(endings)
                 else:
                     self._refused(endings, error)
             except BaseException:
@@ -165,6 +174,13 @@ class Settler:
             else:
                 backoff.reset()
                 self.arrived(endings, outcomes)
+
+    def _take(self) -> list[Ending]:
+        endings = [self._open.popleft()]
+        while self._open and len(endings) < AT_ONCE and not (endings[0].is_alone or self._open[0].is_alone):
+            endings.append(self._open.popleft())
+        self._under_way += len(endings)
+        return endings
 
     def _refused(self, endings: Sequence[Ending], error: FloodmarkError) -> None:
         unseen = sum(ending.told is None for ending in endings)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import enum
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import msgspec
 
 from floodmark.format.headers import Headers
 from floodmark.format.record import headers_of, json_of, key_text_of
+
+REASON_CHARACTERS_MAX: Final = 1_000
+"""Of why a delivery failed; what is longer is cut."""
 
 
 class Action(enum.StrEnum):
@@ -18,6 +21,8 @@ class Action(enum.StrEnum):
     NACK = "nack"
     EXTEND = "extend"
     REJECT = "reject"
+    RELEASE = "release"
+    """It was not begun: again at once. That is no failure, and does not count as a delivery."""
 
 
 class Outcome(enum.StrEnum):
@@ -39,9 +44,10 @@ class Settlement(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
     @classmethod
-    def nack(cls, receipt: str, delay_s: float | None = None) -> Self:
-        """Again after the delay; after the queue's backoff where it is None."""
-        return cls(receipt, Action.NACK, delay_ms=milliseconds(delay_s))
+    def nack(cls, receipt: str, delay_s: float | None = None, *, error: BaseException | None = None) -> Self:
+        """Again after the delay; after the queue's backoff where it is None. ``error``: why it failed."""
+        reason = "" if error is None else f"{type(error).__name__}: {error}"[:REASON_CHARACTERS_MAX]
+        return cls(receipt, Action.NACK, delay_ms=milliseconds(delay_s), reason=reason)
 
     @classmethod
     def extend(cls, receipt: str, timeout_s: float | None = None) -> Self:

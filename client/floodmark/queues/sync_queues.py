@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, Unpack
 
-from floodmark.keywords import OfJobs, OfQueue, OfReplay, Within
+from floodmark.keywords import OfJobs, OfQueue, OfReceive, OfReplay, Within
 from floodmark.loop_thread import LoopThread
 from floodmark.queues.descriptions import DeadLetter, DeadRecord, QueueInfo, QueueListing
 from floodmark.queues.job import Delivery
@@ -15,6 +15,7 @@ from floodmark.queues.job import Job as AsyncJob
 from floodmark.queues.jobs import Jobs as AsyncJobs
 from floodmark.queues.queue import Queue as AsyncQueue
 from floodmark.queues.queues import Queues as AsyncQueues
+from floodmark.queues.shapes import Outcome, QueueRecord, Settlement
 
 
 class Job(Delivery):
@@ -87,7 +88,7 @@ class Jobs(Iterator[Job]):
         if self._thread.is_running:
             self._thread.wait(stop())
 
-    def close(self, *, failed: bool = False) -> None:
+    def close(self, *, failed: Exception | None = None) -> None:
         """Finish what is in hand, and give back what is not begun."""
         if self._thread.is_running:
             self._thread.wait(self._jobs.aclose(failed=failed))
@@ -99,7 +100,7 @@ class Jobs(Iterator[Job]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close(failed=isinstance(error, Exception))
+        self.close(failed=error if isinstance(error, Exception) else None)
 
 
 def _each(thread: LoopThread, jobs: AsyncJobs) -> Iterator[Job]:
@@ -161,7 +162,7 @@ class Queue:
         if self._thread.is_running:
             self._thread.wait(stop())
 
-    def close(self, *, failed: bool = False) -> None:
+    def close(self, *, failed: Exception | None = None) -> None:
         """Finish what is in hand, and give back what is not begun."""
         if self._thread.is_running:
             self._thread.wait(self._queue.aclose(failed=failed))
@@ -173,7 +174,7 @@ class Queue:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close(failed=isinstance(error, Exception))
+        self.close(failed=error if isinstance(error, Exception) else None)
 
 
 class Queues:
@@ -206,6 +207,18 @@ class Queues:
     def purge(self, queue: str, **options: Unpack[Within]) -> int:
         """Settle all that is there now."""
         return self._thread.wait(self._queues.purge(queue, **options))
+
+    def receive(
+        self, queue: str, max_records: int = 1, **options: Unpack[OfReceive]
+    ) -> Sequence[QueueRecord]:
+        """Up to so many records; nothing extends their time."""
+        return self._thread.wait(self._queues.receive(queue, max_records, **options))
+
+    def settle(
+        self, queue: str, settlements: Sequence[Settlement], **options: Unpack[Within]
+    ) -> Sequence[Outcome]:
+        """Say of deliveries how they end, or go on."""
+        return self._thread.wait(self._queues.settle(queue, settlements, **options))
 
     def dead(self, queue: str, **options: Unpack[Within]) -> Sequence[DeadLetter]:
         """Dead letters, without their records."""
