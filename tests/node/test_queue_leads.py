@@ -13,6 +13,7 @@ from floodmark.format.record import Record
 from consensus.host.group_host import GroupHost
 from consensus.types import NotStored
 from node import outcomes
+from node.coordinator.delivery import describing
 from node.coordinator.delivery.around import QueuesAround
 from node.coordinator.delivery.memory import Memory
 from node.coordinator.delivery.ports import Chunk, DeadLetterTarget, Piece
@@ -237,6 +238,8 @@ async def test_a_full_window_opens_when_records_are_settled() -> None:
     await shard.made(window=10)
     first = [*await shard.received(10), *await shard.received(10)]
     assert len(first) == 20, "all that was read of both partitions"
+    assert (await shard.receive(10, wait_s=0.01)).paused == "window_full"
+    assert describing.health(shard.lead) == ["window_full"]
     waiting = shard.receive(10)
     await turns(20)
     assert not waiting.done()

@@ -243,7 +243,11 @@ WRONG: Final[list[tuple[str, str, Any]]] = [
     ("POST", f"{QUEUE}/settle", {"settlements": [{"receipt": "{receipt}"}]}),
     ("POST", f"{QUEUE}/settle", {"settlements": [{"receipt": "{receipt}", "action": "drop"}]}),
     ("POST", f"{QUEUE}/settle", {"settlements": [{"receipt": "{receipt}", "action": "ack", "delay_ms": 5}]}),
-    ("POST", f"{QUEUE}/settle", {"settlements": [{"receipt": "{receipt}", "action": "nack", "visible_ms": 5}]}),
+    (
+        "POST",
+        f"{QUEUE}/settle",
+        {"settlements": [{"receipt": "{receipt}", "action": "nack", "visible_ms": 5}]},
+    ),
     ("POST", "/v1/queues/other/ack", {"receipts": ["{receipt}"]}),
     ("GET", f"{QUEUE}/dead?after=x", None),
     ("GET", f"{QUEUE}/dead?limit=0", None),

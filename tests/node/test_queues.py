@@ -192,11 +192,12 @@ async def test_what_retention_took_is_counted_and_the_rest_is_delivered(tmp_path
         while not got or got[-1].place.offset < 199:
             got += await workers.receive(1_000)
             await workers.ack(got)
-        start = got[0].place.offset
-        assert start > 50
-        assert [record.place.offset for record in got] == list(range(start, 200))
+        offsets = [record.place.offset for record in got]
+        assert offsets == sorted(set(offsets)), "some had been read before they were gone"
+        assert set(offsets) >= set(range(at.bounds().log_start_offset, 200)), "all that is there"
         info = await workers.ask(lambda at: at.describe(QUEUE, timeout_s=10))
-        assert (info.lost, info.settled, info.depth, info.waiting) == (start, 200 - start, 0, 0)
+        assert (info.lost + info.settled, info.depth, info.waiting) == (200, 0, 0)
+        assert info.lost >= 200 - len(got) > 0
 
 
 async def test_a_queue_from_the_end_has_what_comes_and_one_that_is_purged_nothing(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from floodmark.errors import FloodmarkError
 
-from node.coordinator.delivery.dispatch import window_is_full
+from node.coordinator.delivery.windows import a_window_is_full
 from node.coordinator.queues import description
 from node.coordinator.queues.leasing import BREAKER_OPEN, WINDOW_FULL
 from node.coordinator.queues.requests import QueueInfo
@@ -42,7 +42,7 @@ def health(lead: QueueLead) -> Sequence[str]:
     reasons = []
     if view.state.breaker != CLOSED:
         reasons.append(BREAKER_OPEN)
-    if any(window_is_full(view, number) for number in lead.ends):
+    if a_window_is_full(view):
         reasons.append(WINDOW_FULL)
     if lead.letters.is_unwritable:
         reasons.append(UNWRITABLE)

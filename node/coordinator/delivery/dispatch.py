@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from floodmark.errors import FloodmarkError
 
+from node.coordinator.delivery.partition_ahead import PartitionAhead, Payload
 from node.coordinator.delivery.payloads import Payloads
-from node.coordinator.delivery.read_ahead import PartitionAhead, Payload, ReadAhead
+from node.coordinator.delivery.read_ahead import ReadAhead
+from node.coordinator.delivery.windows import a_window_is_full, window_is_full
 from node.coordinator.proposals import Entry
 from node.coordinator.queues.leasing import (
     IN_FLIGHT_FULL,
+    WINDOW_FULL,
     Again,
     Ask,
     Fresh,
@@ -22,7 +25,6 @@ from node.coordinator.queues.leasing import (
     lease,
     room_for,
 )
-from node.coordinator.queues.queue import Queue
 from node.coordinator.queues.requests import BY_KEY, Delivered, Place, Receive
 
 if TYPE_CHECKING:
@@ -156,9 +158,6 @@ class Dispatch:
             return
         if self._ahead is not None:
             self._follow(self._ahead)
-            if self._window_was_full:
-                self._window_was_full = False
-                self._ahead.nudge()
         now_ms = self._lead.around.wall_ms()
         full: list[_Receiver] = []
         while receivers:
@@ -172,6 +171,8 @@ class Dispatch:
                     continue
                 try:
                     if not self._give(receiver, room, now_ms):
+                        if not receiver.paused and a_window_is_full(view):
+                            receiver.paused = WINDOW_FULL
                         break
                 except FloodmarkError as error:
                     receiver.found.set_exception(error)
@@ -277,7 +278,10 @@ class Dispatch:
         ahead.need()
 
     def _follow(self, ahead: ReadAhead) -> None:
-        """Other steps may have passed records too."""
+        """Other steps may have passed records too, or made room in a window."""
+        if self._window_was_full:
+            self._window_was_full = False
+            ahead.nudge()
         for partition in ahead.partitions:
             next_ = self._lead.view.next_of(partition.number)
             if partition.first < next_:
@@ -293,13 +297,6 @@ class Dispatch:
             self._window_was_full = True
             return False
         return True
-
-
-def window_is_full(view: Queue, partition: int) -> bool:
-    """Whether as many records of a partition are unsettled as are looked at."""
-    config = view.state.config
-    lane = view.lanes.get((config.topic_id, partition))
-    return lane is not None and len(lane.at) >= config.window
 
 
 def _places(given: Given) -> list[Place]:

@@ -16,8 +16,9 @@ from floodmark.errors import FloodmarkError, OffsetBelowStart, StorageUnavailabl
 from floodmark.format.record import Record
 
 from node.coordinator.delivery.memory import Memory, Share
+from node.coordinator.delivery.partition_ahead import Payload
 from node.coordinator.delivery.ports import RecordSource
-from node.coordinator.delivery.read_ahead import OVERHEAD, Payload
+from node.coordinator.delivery.read_ahead import OVERHEAD
 from node.coordinator.keys import TopicPartition
 from node.coordinator.queues.requests import Place
 

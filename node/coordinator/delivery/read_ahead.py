@@ -5,131 +5,30 @@ while nobody receives.
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import structlog
 from floodmark.errors import FloodmarkError, OffsetBelowStart, OffsetPastEnd, TooManyRequests, Unavailable
-from floodmark.format.record import Record
 
 from node.coordinator.delivery.memory import Memory, Share
+from node.coordinator.delivery.partition_ahead import AGAIN_MIN_S, PartitionAhead, Payload
 from node.coordinator.delivery.ports import Chunk, RecordSource
-from node.coordinator.queues.leasing import Fresh, Seen
+from node.coordinator.queues.leasing import Seen
 
 CHUNK_BYTES_MAX: Final = 256 << 10
 CHUNK_BYTES_MIN: Final = 32 << 10
 AT_ONCE: Final = 8
 """Partitions of one queue that are read at the same time."""
-AGAIN_MIN_S: Final = 0.05
 AGAIN_MAX_S: Final = 2.0
-"""After a failure a partition is read again so much later, and at most so much; others go on."""
+"""A partition that cannot be read is tried again so much later at most; others go on."""
 WAIT_S: Final = 20.0
 OVERHEAD: Final = 250
 """Bytes of memory that a record takes besides its own."""
-TRIM_RECORDS: Final = 2_000
 LINGER_S: Final = 10.0
 """What was read is kept for so long after the last receive."""
 
 _log = structlog.get_logger(__name__)
-
-
-class Payload(NamedTuple):
-    """A record, and when it was appended."""
-
-    record: Record
-    append_time: int
-
-
-class PartitionAhead:
-    """What was read of one partition and not taken: all records from ``first`` on and before ``next``."""
-
-    __slots__ = (
-        "_at",
-        "_payloads",
-        "_seen",
-        "again_at",
-        "again_s",
-        "end",
-        "failure",
-        "first",
-        "has_more",
-        "next",
-        "number",
-        "start",
-    )
-
-    def __init__(self, number: int, first: int) -> None:
-        self.number = number
-        self.first = first
-        self.next = first
-        """Where reading goes on."""
-        self.end: int | None = None
-        """The high watermark, as it was when this was read last."""
-        self.start = 0
-        """Likewise the first offset: what is before was removed by retention."""
-        self.has_more = True
-        """Whether there may be records at ``next``."""
-        self.again_at = 0.0
-        self.again_s = AGAIN_MIN_S
-        self.failure: FloodmarkError | None = None
-        self._seen: list[Seen] = []
-        self._payloads: list[Payload] = []
-        self._at = 0
-        """How many of the first ones are taken."""
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether retention has passed what was to be read next."""
-        return self.start > self.next
-
-    def __len__(self) -> int:
-        """How many records."""
-        return len(self._seen) - self._at
-
-    def fresh(self, limit: int) -> Fresh:
-        """Up to so many of the first ones, for a step."""
-        begin, end = self._at, self._at + limit
-        seen = self._seen[begin:end]
-        return Fresh(
-            self.number,
-            self.first,
-            self._seen[end].offset if end < len(self._seen) else self.next,
-            seen,
-        )
-
-    @property
-    def oldest_ms(self) -> int | None:
-        """When the first one was appended; None where there is none."""
-        return self._payloads[self._at].append_time if len(self) else None
-
-    def add(self, seen: list[Seen], payloads: list[Payload]) -> None:
-        """More of them, in order."""
-        self._seen += seen
-        self._payloads += payloads
-
-    def take(self, below: int) -> list[tuple[Seen, Payload]]:
-        """Those below an offset; they are not here any more."""
-        begin = self._at
-        end = bisect_left(self._seen, below, begin, key=_offset_of)
-        taken = list(zip(self._seen[begin:end], self._payloads[begin:end], strict=True))
-        self._at = end
-        if end > TRIM_RECORDS or end == len(self._seen):
-            del self._seen[:end], self._payloads[:end]
-            self._at = 0
-        self.first = below
-        self.next = max(self.next, below)
-        return taken
-
-    def clear(self, first: int) -> None:
-        """Begin anew at an offset."""
-        self._seen, self._payloads, self._at = [], [], 0
-        self.first = self.next = first
-        self.has_more = True
-
-
-def _offset_of(seen: Seen) -> int:
-    return seen.offset
 
 
 class ReadAhead:

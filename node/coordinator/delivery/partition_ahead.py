@@ -1,0 +1,113 @@
+"""What was read of one partition of a queue's topic, ahead of what was delivered."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Final, NamedTuple
+
+from floodmark.errors import FloodmarkError
+from floodmark.format.record import Record
+
+from node.coordinator.queues.leasing import Fresh, Seen
+
+AGAIN_MIN_S: Final = 0.05
+"""After a failure a partition is read again so much later, and later each time."""
+TRIM_RECORDS: Final = 2_000
+
+
+class Payload(NamedTuple):
+    """A record, and when it was appended."""
+
+    record: Record
+    append_time: int
+
+
+class PartitionAhead:
+    """What was read of one partition and not taken: all records from ``first`` on and before ``next``."""
+
+    __slots__ = (
+        "_at",
+        "_payloads",
+        "_seen",
+        "again_at",
+        "again_s",
+        "end",
+        "failure",
+        "first",
+        "has_more",
+        "next",
+        "number",
+        "start",
+    )
+
+    def __init__(self, number: int, first: int) -> None:
+        self.number = number
+        self.first = first
+        self.next = first
+        """Where reading goes on."""
+        self.end: int | None = None
+        """The high watermark, as it was when this was read last."""
+        self.start = 0
+        """Likewise the first offset: what is before was removed by retention."""
+        self.has_more = True
+        """Whether there may be records at ``next``."""
+        self.again_at = 0.0
+        self.again_s = AGAIN_MIN_S
+        self.failure: FloodmarkError | None = None
+        self._seen: list[Seen] = []
+        self._payloads: list[Payload] = []
+        self._at = 0
+        """How many of the first ones are taken."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether retention has passed what was to be read next."""
+        return self.start > self.next
+
+    def __len__(self) -> int:
+        """How many records."""
+        return len(self._seen) - self._at
+
+    def fresh(self, limit: int) -> Fresh:
+        """Up to so many of the first ones, for a step."""
+        begin, end = self._at, self._at + limit
+        seen = self._seen[begin:end]
+        return Fresh(
+            self.number,
+            self.first,
+            self._seen[end].offset if end < len(self._seen) else self.next,
+            seen,
+        )
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """When the first one was appended; None where there is none."""
+        return self._payloads[self._at].append_time if len(self) else None
+
+    def add(self, seen: list[Seen], payloads: list[Payload]) -> None:
+        """More of them, in order."""
+        self._seen += seen
+        self._payloads += payloads
+
+    def take(self, below: int) -> list[tuple[Seen, Payload]]:
+        """Those below an offset; they are not here any more."""
+        begin = self._at
+        end = bisect_left(self._seen, below, begin, key=_offset_of)
+        taken = list(zip(self._seen[begin:end], self._payloads[begin:end], strict=True))
+        self._at = end
+        if end > TRIM_RECORDS or end == len(self._seen):
+            del self._seen[:end], self._payloads[:end]
+            self._at = 0
+        self.first = below
+        self.next = max(self.next, below)
+        return taken
+
+    def clear(self, first: int) -> None:
+        """Begin anew at an offset."""
+        self._seen, self._payloads, self._at = [], [], 0
+        self.first = self.next = first
+        self.has_more = True
+
+
+def _offset_of(seen: Seen) -> int:
+    return seen.offset
