@@ -31,6 +31,10 @@ DECISIONS_MAX: Final = 1 << 16
 """So many that allowed something are remembered. Names that nobody has ever used must not fill the memory."""
 
 
+PREFIX_EXAMPLE: Final = "team-"
+"""Where a pattern says nothing of how names begin."""
+
+
 class Asking(Protocol):
     """Whoever asks."""
 
@@ -81,6 +85,10 @@ class AccessPolicy:
             return False
         if principal in self._administrators:
             return True
+        if resource.kind is ResourceKind.TOPICS:
+            return self._index.reads_all(principal, resource.name) or self._may(
+                principal, Operation.DESCRIBE, CLUSTER
+            )
         return not is_internal and self._index.allows(Asked(principal, operation, *resource))
 
     def _refusal(self, principal: str, operation: Operation, resource: Resource) -> FloodmarkError:
@@ -96,6 +104,12 @@ class AccessPolicy:
                 return outcomes.unknown_topic(name)
             if resource.is_internal:
                 return closed(operation, resource)
+        if kind is ResourceKind.TOPICS:
+            return Forbidden(
+                f"{principal} may not read all topics that the pattern may ever describe, and it would tell of "
+                f"them: an administrator can allow it with `floodmark acl add --user {principal} --topic "
+                f"{name or PREFIX_EXAMPLE} --prefix --operation read`, or with --operation describe --cluster"
+            )
         if resource == CLUSTER and operation is Operation.WRITE:
             return Forbidden(f"{principal} may write to no topic, and gets no producer id")
         what = "the cluster" if resource == CLUSTER else f"{kind} {name}"

@@ -19,7 +19,7 @@ from node.metadata.state import AclEntry
 TOPIC: Final = "topic"
 _BITS: Final = {name: 1 << number for number, name in enumerate(OPERATIONS) if name != ALL}
 _EVERYTHING: Final = sum(_BITS.values())
-_CREATE, _DESCRIBE, _WRITE = _BITS["create"], _BITS["describe"], _BITS["write"]
+_CREATE, _DESCRIBE, _READ, _WRITE = (_BITS[name] for name in ("create", "describe", "read", "write"))
 
 
 class Asked(NamedTuple):
@@ -67,6 +67,21 @@ class _Rules:
         return allowed, denied
 
 
+    def of_all(self, prefix: str) -> tuple[int, int]:
+        """What they allow on every name that begins with this, and what they deny on any. It looks at all."""
+        allowed = denied = 0
+        for name, (_, not_there) in self.literal.items():
+            if name.startswith(prefix):
+                denied |= not_there
+        for name, (there, not_there) in self.prefix.items():
+            if prefix.startswith(name):
+                allowed |= there
+                denied |= not_there
+            elif name.startswith(prefix):
+                denied |= not_there
+        return allowed, denied
+
+
 class AclIndex:
     """Some entries, compiled. A decision looks at the name only, never at all entries."""
 
@@ -92,6 +107,17 @@ class AclIndex:
         elif asked.kind == CLUSTER and asked.operation == "write" and self._writes_somewhere(asked.principal):
             allowed |= _WRITE
         return bool(_BITS[asked.operation] & allowed & ~denied)
+
+    def reads_all(self, principal: str, prefix: str) -> bool:
+        """Whether somebody may read, and describe, every topic whose name begins with this, whatever there
+        will be."""
+        allowed = denied = 0
+        for each in _also(principal):
+            if (rules := self._rules.get((each, TOPIC))) is not None:
+                more, less = rules.of_all(prefix)
+                allowed |= more
+                denied |= less
+        return not (_READ | _DESCRIBE) & ~(allowed & ~denied)
 
     def mentions(self, principal: str) -> bool:
         """Whether some entry is about it by its name."""

@@ -10,8 +10,9 @@ from floodmark.errors import InvalidRequest
 from floodmark.format.names import check_name
 
 from node.broker import Heartbeat, Join, Leave, MemberAnswer
+from node.coordinator.groups.patterns import prefix_of
 from node.service.group_request import GroupRequest
-from node.service.policy import CLUSTER, Operation, Resource, topic
+from node.service.policy import Operation, Resource, topic, topics
 from node.service.request_context import RequestContext
 
 if TYPE_CHECKING:
@@ -70,9 +71,9 @@ class JoinGroup(GroupRequest[MemberState], frozen=True, kw_only=True):
     address: str = ""
 
     def also(self) -> Iterable[tuple[Operation, Resource]]:
-        """Its topics are to be read. A pattern tells of the names of all topics."""
+        """Its topics are to be read, and a pattern tells of all that it ever describes."""
         if self.pattern is not None:
-            yield Operation.DESCRIBE, CLUSTER
+            yield Operation.READ, topics(prefix_of(self.pattern))
         for name in sorted(set(self.topics)):
             yield Operation.READ, topic(name)
 
@@ -121,7 +122,7 @@ class HeartbeatGroup(GroupRequest[MemberState], frozen=True, kw_only=True):
     def also(self) -> Iterable[tuple[Operation, Resource]]:
         """As for a member that joins."""
         if self.pattern:
-            yield Operation.DESCRIBE, CLUSTER
+            yield Operation.READ, topics(prefix_of(self.pattern))
         for name in sorted(set(self.topics or ())):
             yield Operation.READ, topic(name)
 

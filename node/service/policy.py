@@ -32,6 +32,8 @@ class ResourceKind(enum.StrEnum):
     """What can be asked for."""
 
     TOPIC = "topic"
+    TOPICS = "topics"
+    """All whose names begin with a name, those that there will be included."""
     GROUP = "group"
     QUEUE = "queue"
     STREAM = "stream"
@@ -76,6 +78,11 @@ def closed(operation: Operation, resource: Resource) -> Forbidden:
 def topic(name: str) -> Resource:
     """The topic of this name, whether there is one or not."""
     return Resource(ResourceKind.TOPIC, name)
+
+
+def topics(prefix: str) -> Resource:
+    """All topics whose names begin with this, now and ever."""
+    return Resource(ResourceKind.TOPICS, prefix)
 
 
 def group(name: str) -> Resource:

@@ -10,7 +10,7 @@ from floodmark.errors import InvalidRequest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from node.coordinator.groups.patterns import Pattern, select
+from node.coordinator.groups.patterns import Pattern, compiled, prefix_of, select
 
 ATOMS = st.sampled_from(["a", "b", "1", "-", ".", r"\.", r"\d", r"\w", "[ab]", "[^a]", "[a-c1-]", r"[\d.]"])
 
@@ -121,3 +121,36 @@ def test_names_are_selected() -> None:
     """Of all topics those that a pattern describes."""
     names = ["orders", "orders-eu", "orders-us", "order", "payments"]
     assert list(select("orders(-.*)?", names)) == ["orders", "orders-eu", "orders-us"]
+
+
+@pytest.mark.parametrize(
+    ("text", "prefix"),
+    [
+        ("orders", "orders"),
+        (r"^team\.orders-.*$", "team.orders-"),
+        (r"team\.(a|b)", "team."),
+        (r"team\.(ab|ac)", "team.a"),
+        ("ab+c", "ab"),
+        ("ab?c", "a"),
+        ("(ab)+c", "ab"),
+        ("a|ab", "a"),
+        ("(ab)?", ""),
+        ("ab|cd", ""),
+        (".*", ""),
+        ("[a]b", "ab"),
+        (r"x(\.|~)y", "x.y"),
+    ],
+)
+def test_what_all_names_begin_with(text: str, prefix: str) -> None:
+    """As far as it is certain; a name that it describes never begins otherwise."""
+    assert prefix_of(text) == prefix
+
+
+@given(text=st.text("ab.|()*+?[]", max_size=12), name=st.text("ab.", min_size=1, max_size=6))
+def test_no_name_that_is_described_begins_otherwise(text: str, name: str) -> None:
+    """Whatever the pattern is."""
+    try:
+        pattern = compiled(text)
+    except InvalidRequest:
+        return
+    assert not pattern.matches(name) or name.startswith(prefix_of(text))

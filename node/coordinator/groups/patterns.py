@@ -43,6 +43,18 @@ class Pattern:
         self._follow = _tables(positions)
         self._remembered: dict[tuple[int, str], int] = {}
 
+    @property
+    def prefix(self) -> str:
+        """What all names that it describes begin with, as far as one character after the other is certain."""
+        found, at, may_end = "", self._first, self._empty
+        while not may_end and len(found) < LENGTH_MAX:
+            takes = [character for character, places in self._takes.items() if at & places]
+            if len(takes) != 1:
+                break
+            here = at & self._takes[takes[0]]
+            found, at, may_end = found + takes[0], self._after(here), bool(here & self._last)
+        return found
+
     def matches(self, name: str) -> bool:
         """Whether it describes the whole name."""
         if not name:
@@ -58,13 +70,17 @@ class Pattern:
 
     def _step(self, at: int, character: str) -> int:
         """Where ``character`` leads from the positions ``at``."""
+        after = self._after(at) & self._takes.get(character, 0)
+        if len(self._remembered) < _REMEMBERED_MAX:
+            self._remembered[at, character] = after
+        return after
+
+    def _after(self, at: int) -> int:
+        """What may follow any of the positions ``at``."""
         after, rest = 0, at
         for table in self._follow:
             after |= table[rest & 0xFF]
             rest >>= _BYTE
-        after &= self._takes.get(character, 0)
-        if len(self._remembered) < _REMEMBERED_MAX:
-            self._remembered[at, character] = after
         return after
 
 
@@ -72,6 +88,11 @@ class Pattern:
 def compiled(text: str) -> Pattern:
     """A pattern, compiled once. Raises ``InvalidRequest``."""
     return Pattern(text)
+
+
+def prefix_of(text: str) -> str:
+    """What all names that it describes begin with. Raises ``InvalidRequest``."""
+    return compiled(text).prefix
 
 
 def select(text: str, names: Iterable[str]) -> Iterator[str]:
