@@ -14,6 +14,7 @@ The machine's other part is what batches say they were made from (``source_posit
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -136,6 +137,38 @@ def packed(command: Command) -> bytes:
 def command_in(frame: Frame) -> Command:
     """What an entry of kind COMMAND does. Raises ``ValueError`` for other payloads."""
     return _COMMAND.decode(frame.payload)
+
+
+def last_index_in(state: bytes) -> int:
+    """The last entry that is part of a stored table. Raises as ``ProducerTable.restore``."""
+    table = ProducerTable()
+    table.restore(state)
+    return table.last_index
+
+
+def cut(state: bytes, frames: Iterable[Frame], *, index: int, offset: int) -> bytes:
+    """A stored table without what comes from behind entry ``index``, where the log of these ``frames`` ends,
+    before ``offset``.
+
+    What a recovery has lost must not be taken for stored, nor new entries of the same indexes for old ones. Of
+    producers of which the log has nothing what they stored before it stays. Positions that are not in the log
+    go: it is not kept which entry moved them. Raises as ``ProducerTable.restore``.
+    """
+    table = ProducerTable()
+    table.restore(state)
+    if table.last_index <= index:
+        return state
+    for key, producer in list(table.producers.items()):
+        producer.recent = [each for each in producer.recent if each.first_offset + each.count <= offset]
+        if not producer.recent:
+            del table.producers[key]
+            table.forgotten += 1
+    table.positions.restore(())
+    table.last_index = 0
+    for frame in frames:
+        table.apply(frame)
+    table.last_index = index
+    return table.snapshot()
 
 
 class ProducerTable:

@@ -8,6 +8,7 @@ so the others refuse its node.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Final
 
@@ -23,11 +24,13 @@ from node.metadata import commands
 from node.metadata.domains.recoveries import OFFSETS_PER_EPOCH
 from node.metadata.state import METADATA_GROUP
 from node.recovery.errors import NotRecoverable
+from node.recovery.partition_state import PARTITION_STATE, PartitionState
 from node.recovery.plan import Plan, PlannedGroup
 from node.recovery.survey import of_member
 from node.recovery_file import Recovered, write_recovered
 from node.replicas.replica_store import LOST_MARKER
-from storage.errors import LogCorrupt
+from storage import checkpoint
+from storage.errors import LogCorrupt, LogTooNew
 from storage.filesystem import FileSystem
 from storage.log import Log
 from storage.options import LogOptions
@@ -69,7 +72,9 @@ def check(fs: FileSystem, data_dir: str, plan: Plan) -> NodeIdentity | None:
     return identity
 
 
-def apply(fs: FileSystem, data_dir: str, plan: Plan) -> Iterator[str]:
+def apply(
+    fs: FileSystem, data_dir: str, plan: Plan, *, of_partition: PartitionState = PARTITION_STATE
+) -> Iterator[str]:
     """Write what the plan says of this folder; tells each step when it is done and durable.
 
     Raises ``NotRecoverable``, ``IdentityProblem``, ``StorageError``, ``OSError``.
@@ -87,9 +92,12 @@ def apply(fs: FileSystem, data_dir: str, plan: Plan) -> Iterator[str]:
             if group.is_emptied:
                 _begin_anew(fs, folder, group, plan)
             else:
-                _go_on(fs, folder, group, plan)
+                _go_on(fs, folder, group, plan, of_partition)
             yield f"group {group.raft_group}: goes on from here"
         elif identity.node_id in group.others:
+            if group.state_is_ahead or _state_index(fs, folder, group, of_partition) > group.last_index:
+                # Its state is another one than what the chosen replica makes of what is kept.
+                fs.remove_tree(folder)
             _set_lost(fs, folder, lost=True)
             yield f"group {group.raft_group}: will be fetched from {group.chosen}"
     fs.sync_folder(groups)
@@ -103,7 +111,22 @@ def _told(node: str, plan: Plan) -> Recovered:
     return Recovered(plan.epoch, plan.name, plan.lost, len(mine) - begins_anew, begins_anew)
 
 
-def _go_on(fs: FileSystem, folder: str, group: PlannedGroup, plan: Plan) -> None:
+def _state_index(fs: FileSystem, folder: str, group: PlannedGroup, of_partition: PartitionState) -> int:
+    """The last entry that is part of the state which a partition's replica has stored; 0 for other groups."""
+    if group.raft_group == METADATA_GROUP:
+        return 0
+    try:
+        stored = checkpoint.load(fs, folder).checkpoint
+        if stored is None or not stored.state:
+            return 0
+        return of_partition.last_index(checkpoint_format.decode(stored.state).machine)
+    except (LogTooNew, ValueError):
+        return 0  # Opening it will say what is wrong.
+
+
+def _go_on(
+    fs: FileSystem, folder: str, group: PlannedGroup, plan: Plan, of_partition: PartitionState
+) -> None:
     """The chosen replica gets the group's new members, and a vote to elect itself with."""
     options = LogOptions(segment_bytes=group.segment_bytes)
     if group.is_damaged:
@@ -119,7 +142,7 @@ def _go_on(fs: FileSystem, folder: str, group: PlannedGroup, plan: Plan) -> None
         if log.last_index > group.last_index:
             # Left by an earlier try, perhaps incomplete.
             log.truncate(group.last_index + 1)
-        _make_sound(log)
+        _make_sound(log, None if group.raft_group == METADATA_GROUP else of_partition)
         _append(log, group, plan)
     finally:
         log.close()
@@ -165,22 +188,22 @@ def _append(log: Log, group: PlannedGroup, plan: Plan) -> None:
     log.sync()
 
 
-def _make_sound(log: Log) -> None:
-    """No node is left that could return what this replica may have lost: it votes with what it has."""
+def _make_sound(log: Log, of_partition: PartitionState | None) -> None:
+    """No node is left that could return what this replica may have lost: it votes with what it has, and what
+    the state of a partition has beyond the log is gone.
+    """
     if not log.checkpoint_state:
         return
     state = checkpoint_format.decode(log.checkpoint_state)
-    if state.stage is not Stage.SOUND:
-        sound = checkpoint_format.State(
-            state.commit,
-            state.applied,
-            state.offset,
-            state.memberships,
-            Stage.SOUND,
-            state.machine,
-            state.reference,
-        )
-        log.checkpoint(sound.encode(), index=log.checkpoint_index)
+    last_index, machine = log.last_index, state.machine
+    if of_partition is not None:
+        frames = log.frames(log.base_index, last_index)
+        machine = of_partition.cut(machine, frames, index=last_index, offset=log.next_offset)
+    sound = dataclasses.replace(state, stage=Stage.SOUND, machine=machine)
+    if state.applied > last_index:
+        sound = dataclasses.replace(sound, commit=last_index, applied=last_index, offset=log.next_offset)
+    if sound != state:
+        log.checkpoint(sound.encode(), index=min(log.checkpoint_index, last_index))
 
 
 def _may_elect(fs: FileSystem, folder: str, group: PlannedGroup) -> None:

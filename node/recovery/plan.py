@@ -61,6 +61,9 @@ class PlannedGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether none of its replicas is left."""
     keeps_state: bool = False
     """Whether its machine keeps its state in files, as the coordinator's does."""
+    state_is_ahead: bool = False
+    """Whether the chosen replica's state has more than the entries that are kept: it was being brought in, or
+    its log is damaged."""
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -280,6 +283,7 @@ def _group(
         replica is not None and bool(replica.damage),
         best is None,
         keeps_state,
+        replica is not None and replica.state_index > replica.last_index,
     )
 
 

@@ -15,6 +15,7 @@ from consensus.core.state_files import StateFiles
 from consensus.types import Membership
 from node.metadata.levels import Levels
 from node.metadata.machine import MetadataMachine
+from node.recovery.partition_state import PARTITION_STATE, PartitionState
 from node.replicas.replica_store import LOST_MARKER
 from storage import checkpoint, segment_header, vote
 from storage.atomic_file import read_file
@@ -54,6 +55,8 @@ class ReplicaSurvey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether the group can continue from it; else only ``damage`` matters."""
     committed_offset: int = 0
     """Records below it are known to be committed."""
+    state_index: int = 0
+    """The last entry that is part of the state which a partition's replica has stored; 0 for other groups."""
 
 
 class MetadataLook:
@@ -110,18 +113,26 @@ class _Reader:
 
 
 def look_at(
-    fs: FileSystem, folder: str, raft_group: int, metadata: MetadataLook | None
+    fs: FileSystem,
+    folder: str,
+    raft_group: int,
+    metadata: MetadataLook | None,
+    *,
+    of_partition: PartitionState = PARTITION_STATE,
 ) -> ReplicaSurvey | None:
     """Read all of a replica; None where the folder holds none. Raises ``OSError``."""
+    state_index = 0
     try:
         stored = checkpoint.load(fs, folder).checkpoint
         state = checkpoint_format.decode(stored.state) if stored is not None and stored.state else None
+        if metadata is None and state is not None:
+            state_index = of_partition.last_index(state.machine)
         if metadata is not None:
             metadata.begin(state)
     except (LogTooNew, ValueError) as error:
         return _unusable(fs, folder, raft_group, str(error), metadata)
     if stored is not None and stored.resetting:
-        return _starting_over(fs, folder, raft_group, stored, state, metadata)
+        return _with_state(_starting_over(fs, folder, raft_group, stored, state, metadata), state_index)
     if not any(segment_header.base_index_of(name) is not None for name in fs.listdir(folder)):
         return None
     reader = _Reader(state, metadata)
@@ -137,7 +148,7 @@ def look_at(
     is_sound = report.is_sound and not fs.exists(f"{folder}/{LOST_MARKER}")
     stage = Stage.SOUND if state is None else state.stage
     last = reader.last
-    return ReplicaSurvey(
+    found = ReplicaSurvey(
         raft_group,
         report.last_index if last is None else last.last_index,
         report.last_term if last is None else last.term,
@@ -151,6 +162,13 @@ def look_at(
         _damage(report),
         committed_offset=reader.committed_offset,
     )
+    return _with_state(found, state_index)
+
+
+def _with_state(found: ReplicaSurvey, state_index: int) -> ReplicaSurvey:
+    """What is in a state was committed, also where the log does not have it."""
+    committed = max(found.committed, state_index)
+    return msgspec.structs.replace(found, committed=committed, state_index=state_index)
 
 
 def _starting_over(

@@ -15,6 +15,7 @@ from consensus.types import ChangeRefused, Membership, Stored
 from node.metadata.domains.recoveries import RecordRecovery
 from node.recovery import apply as application
 from node.recovery import plan as planning
+from node.recovery.partition_state import PartitionState
 from node.recovery.plan import Plan, PlannedGroup
 from node.recovery.replica_survey import ReplicaSurvey, look_at
 from node.recovery.report import _loss
@@ -24,6 +25,8 @@ from tests.support.raft import Replicas
 
 NAMES = "abcde"
 GROUP = 1
+COUNTED = PartitionState(lambda _: 0, lambda state, _, **__: state)
+"""These machines keep no table of producers."""
 
 
 class Life:
@@ -112,13 +115,13 @@ def recovered(life: Life, left: list[str]) -> tuple[PlannedGroup, bool]:
     disks = {name: life.replicas.nodes[name].fs for name in left}
     found: dict[str, dict[int, ReplicaSurvey]] = {}
     for name, fs in disks.items():
-        survey = look_at(fs, "g", GROUP, None)
+        survey = look_at(fs, "g", GROUP, None, of_partition=COUNTED)
         assert survey is not None
         found[name] = {GROUP: survey}
     group = planning._group(GROUP, left, found, 1 << 20)
     nothing = RecordRecovery(1, "r", 0, [], {}, {}, [])
     plan = Plan(1, "r", "c", "f", 1, "", {}, (), (group,), nothing)
-    application._go_on(disks[group.chosen], "g", group, plan)
+    application._go_on(disks[group.chosen], "g", group, plan, COUNTED)
     for name in group.others:
         application._set_lost(disks[name], "g", lost=True)
     return group, planning._has_majority(group, found, list(NAMES))
@@ -248,7 +251,7 @@ def test_what_is_said_to_be_lost_is_all_that_is_lost() -> None:
     gone = [frame for index, frame in own.items() if frame.payload != life.stored[index]]
     assert gone, "it has something else there than what was acknowledged"
     life.replicas.stop(old)
-    survey = look_at(life.replicas.nodes[old].fs, "g", GROUP, None)
+    survey = look_at(life.replicas.nodes[old].fs, "g", GROUP, None, of_partition=COUNTED)
     assert survey is not None
     group = planning._group(GROUP, [old], {old: {GROUP: survey}}, 1 << 20)
     loss, safe_offset, _ = _loss(group, {old: survey}, 1, is_whole=False)
@@ -273,7 +276,7 @@ def test_a_damaged_log_is_gone_on_from_before_the_damage() -> None:
     fs.flip_bit(f"g/{segment}", fs.content(f"g/{segment}").index(life.stored[bad], 64 * bad))
     for name in "bcde":
         del life.replicas.nodes[name]
-    survey = look_at(fs, "g", GROUP, None)
+    survey = look_at(fs, "g", GROUP, None, of_partition=COUNTED)
     assert survey is not None
     assert (survey.last_index, survey.may_vote, survey.is_usable) == (bad - 1, False, True)
     assert segment in survey.damage

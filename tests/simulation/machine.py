@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgpack
@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from consensus.core.keyed_state import KeyedLoader, KeyedState, command
 from node.partition.position_order import PositionOrder
-from node.partition.producers import ProducerTable
+from node.partition.producers import ProducerTable, cut
 from node.partition.sequences import Sequences
 from node.partition.source_positions import Kept
 from tests.simulation.ledger import VIRTUAL_FIRST_INDEX
@@ -32,10 +32,23 @@ class AppliedHistory:
         self._after: dict[int, bytes] = {}
         self.outside: set[str] = set()
         """Nodes that are no part of the cluster any more."""
+        self.cuts: dict[int, bytes] = {}
+        """The states that recoveries made, and after which entries."""
 
     def forget_after(self, index: int) -> None:
         """What stood behind is lost."""
         self._after = {at: state for at, state in self._after.items() if at <= index}
+        self.cuts = {at: state for at, state in self.cuts.items() if at <= index}
+
+    def cut(self, state: bytes, frames: Iterable[Frame], *, index: int, offset: int) -> bytes:
+        """A stored state of a ``ChainMachine`` without what comes from behind an entry: another table than
+        the first replica had there, and what all others are to have."""
+        if last_index_in(state) <= index:
+            return state
+        chain = self._after.pop(index, bytes(16))[:16]
+        table = cut(state[33:], frames, index=index, offset=offset)
+        made = self.cuts[index] = index.to_bytes(8, "little") + state[8:17] + chain + table
+        return made
 
     def check(self, node: str, index: int, state: bytes) -> None:
         """Every replica must have the same state after the same index."""
@@ -47,6 +60,11 @@ class AppliedHistory:
             "applied exactly once, in order",
             lambda: f"{node} has another state after {index} than the first replica there",
         )
+
+
+def last_index_in(state: bytes) -> int:
+    """The last entry that is part of a stored state of a ``ChainMachine``."""
+    return int.from_bytes(state[:8], "little")
 
 
 NEWER: Final = b"newer:"

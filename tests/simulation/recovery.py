@@ -20,6 +20,7 @@ from node.membership.identity import NodeIdentity, Standing, load, save
 from node.metadata.state import METADATA_GROUP
 from node.recovery.apply import apply
 from node.recovery.errors import NotRecoverable
+from node.recovery.partition_state import PartitionState
 from node.recovery.plan import Decision, Plan, PlannedGroup, decide
 from node.recovery.replica_survey import ReplicaSurvey, look_at
 from node.recovery.report import report
@@ -32,6 +33,7 @@ from tests.simulation.codec import RAFT_GROUP
 from tests.simulation.described import snapshot_of
 from tests.simulation.disk import DATA, FOLDER
 from tests.simulation.ledger import brief
+from tests.simulation.machine import last_index_in
 from tests.simulation.violation import require
 from tests.simulation.watch import Watch
 
@@ -53,6 +55,7 @@ class Recoveries:
         self._standpoints: dict[str, Standpoint] = {}
         self._made = 0
         self.done = self.lost = self.refused = 0
+        self._chained = PartitionState(last_index_in, cluster.history.cut)
         self.begins_at = 0
         """The first entry of the present epoch."""
         for _ in range(rng.choice((1, 1, 2))):
@@ -251,7 +254,9 @@ class Recoveries:
         metadata = ReplicaSurvey(
             METADATA_GROUP, 20, 3, 0, 0, 0, 3, 20, may_vote=True, memberships=((names, ()),)
         )
-        found = look_at(fs, FOLDER, RAFT_GROUP, None) if fs.exists(FOLDER) else None
+        found = None
+        if fs.exists(FOLDER):
+            found = look_at(fs, FOLDER, RAFT_GROUP, None, of_partition=self._chained)
         holders = [one.name for one in (*left, *lost) if not one.absent]
         return Survey(
             SURVEY_VERSION,
@@ -288,11 +293,11 @@ class Recoveries:
 
     def _write(self, replica: Replica, plan: Plan, group: PlannedGroup) -> None:
         """On each disk by itself; now and then the power fails half way, and it is done once more."""
-        fs, name = replica.disk.fs, replica.name
+        fs, name, chained = replica.disk.fs, replica.name, self._chained
         if self._rng.random() < 0.3:
-            next(apply(fs, DATA, plan), None)
+            next(apply(fs, DATA, plan, of_partition=chained), None)
             replica.disk.crash(power_loss=True)
-        for _ in apply(fs, DATA, plan):
+        for _ in apply(fs, DATA, plan, of_partition=chained):
             pass
         if name == group.chosen and Rule.E3 in self._cluster.broken:
             log = Log.open(fs, FOLDER, LogOptions(segment_bytes=group.segment_bytes))
@@ -317,9 +322,12 @@ class Recoveries:
             while agreed >= chosen.base_index and _term(chosen, agreed) != ledger.committed[agreed].term:
                 agreed -= 1
             gone = [ledger.committed[index] for index in range(agreed + 1, ledger.highest + 1)]
-            known = max(replica.committed for replica in found.values())
+            # A state may have more than any log: that is lost, and said to be lost for certain.
+            known = max(min(replica.committed, replica.last_index) for replica in found.values())
+            only_in_states = max(replica.state_index for replica in found.values()) > chosen.last_index
+            said = "certain" if only_in_states else "possible"
             for frame in gone:
-                self._may_be_lost(frame, row, known)
+                self._may_be_lost(frame, row, known, said)
                 for name, log in logs.items():
                     proves = found[name].last_term >= ledger.committed_in[frame.index]
                     require(
@@ -337,9 +345,9 @@ class Recoveries:
         for index in [index for index in cluster.removed if index > agreed]:
             del cluster.removed[index]
 
-    def _may_be_lost(self, frame: Frame, row: dict[str, Any], known: int) -> None:
+    def _may_be_lost(self, frame: Frame, row: dict[str, Any], known: int, said: str) -> None:
         require(
-            row["loss"] == "possible" and frame.index > known,
+            row["loss"] == said and frame.index > known,
             "nothing is lost but what a recovery says",
             lambda: f"{brief(frame)} is committed and not there; known {known}: {row}",
         )
