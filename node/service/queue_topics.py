@@ -39,7 +39,8 @@ class QueueTopics:
     async def check(self, at: Service, context: RequestContext, queue: str) -> KnownQueue:
         """The queue, whose topic may be read. Raises as the policy does, and ``UnknownQueue``."""
         known = self._known.get(queue)
-        if known is None:
+        if known is None or not at.may(context, Operation.READ, topic(known.topic)):
+            # Nobody is refused for the topic of a queue that is gone.
             config = (await at_coordinator(at, context, ConfigOfQueue(queue=queue))).result
             known = KnownQueue(config.topic, config.topic_id)
             if len(self._known) >= KNOWN_MAX:

@@ -11,9 +11,11 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
+from node.http.context import CONTEXT
 from node.metadata.domains.coordinator import SHARDS, shard_of
 from node.metadata.levels import QUEUES
 from node.metadata.state import COORDINATOR_TOPIC
+from node.service.answer_budget import SMALL_BYTES
 from tests.node.test_group_routes import Asking
 from tests.support.nodes import NodeCluster, TestNode
 
@@ -331,6 +333,51 @@ async def test_what_a_record_is_made_of_comes_through(ask: Asking) -> None:
         assert not {"append_time", "error"} & record.keys()
 
 
+async def test_a_worker_has_so_many_and_no_more(ask: Asking) -> None:
+    """It is told why it gets nothing; another one gets what is left."""
+    node = ask.cluster["n1"]
+    await ask.done(node, "PUT", QUEUE, {**SETTINGS, "max_in_flight_per_worker": 1, "max_in_flight": 2})
+    await ask.produce("orders", 0, 3)
+    (first,) = await _received(ask, node, "max=5&worker=a&wait=20s")
+    none = await ask.done(node, "POST", f"{_RECEIVE}?max=5&worker=a")
+    assert none == {"records": [], "paused": "in_flight_full"}
+    assert len(await _received(ask, node, "max=5&worker=b&wait=20s")) == 1
+    assert (await ask.done(node, "POST", f"{_RECEIVE}?worker=c"))["paused"] == "in_flight_full"
+    (third,) = await _received(ask, node, "max=5&worker=a&wait=20s", ack=[first["receipt"]])
+    assert third["value"] == 2
+
+
+async def test_a_quota_of_what_is_fetched_goes_for_queues_too(ask: Asking) -> None:
+    """Beyond it nothing is delivered, and so nothing waits for its time to be up."""
+    node = ask.cluster["n1"]
+    await ask.done(node, "PUT", QUEUE, {**SETTINGS, "visibility_timeout_ms": 3_600_000})
+    await ask.done(node, "PUT", "/v1/quotas/anonymous", {"fetch_bytes_per_s": 1024})
+    await ask.done(node, "POST", "/v1/topics/orders/records", {"records": [{"value": "x" * 100_000}] * 2})
+    assert len(await _received(ask, node)) == 1
+    status, problem = await ask(node, "POST", f"{_RECEIVE}?wait=20s")
+    assert (status, problem["code"], problem["quota"]) == (429, "too_many_requests", "fetch_bytes_per_s")
+    assert (await ask.done(node, "GET", QUEUE))["in_flight"] == 1
+
+
+async def test_who_waits_holds_little_of_the_memory_for_answers(ask: Asking) -> None:
+    """And nothing once the answer is sent."""
+    node = ask.cluster["n1"]
+    await ask.done(node, "PUT", QUEUE, SETTINGS)
+    answers = node.running.app[CONTEXT].service.answers
+    many = 30
+    waiting = [asyncio.create_task(_received(ask, node, "wait=30s&max=1000")) for _ in range(many)]
+    await ask.cluster.until(lambda: answers.used == many * SMALL_BYTES, "all of them wait")
+    await ask.produce("orders", 1, 10)
+    async with asyncio.timeout(30):
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        while not all(each.done() for each in waiting):
+            await ask.produce("orders", 1, 30)
+            await asyncio.wait(waiting, timeout=0.2)
+    for each in waiting:
+        assert each.result()
+    await ask.cluster.until(lambda: answers.used == 0, "nothing is held")
+
+
 async def test_waiting_ends_with_a_record_with_the_client_or_with_the_time(ask: Asking) -> None:
     """Whoever has left gets nothing, so that nobody waits for its time to be up."""
     node = ask.cluster["n1"]
@@ -371,6 +418,13 @@ async def test_who_waits_goes_on_at_the_next_leader_of_the_queue(tmp_path: Path)
         found = [record for records in await asyncio.gather(*waiting) for record in records]
         assert sorted(record["offset"] for record in found) == [1, 2]
         assert {record["deliveries"] for record in found} == {1}
+        # Where the leader is gone for good nobody knows whether it has delivered something.
+        stays = others[1]
+        waiting = [asyncio.create_task(_received(ask, stays, "wait=30s"))]
+        await asyncio.sleep(0.1)
+        await others[0].stop()
+        await ask.produce("orders", 0, 1)
+        assert [record["offset"] for record in await waiting[0]] == [3]
 
 
 async def test_queues_wait_for_their_feature_level(ask: Asking) -> None:

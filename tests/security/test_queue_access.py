@@ -169,3 +169,37 @@ async def test_whoever_may_no_longer_read_waits_no_longer(four: Secured) -> None
     await four.done("POST", "/v1/topics/t/records", {"value": 1})
     _, found = await _ask(four, nodes[0], "admin", "POST", f"{RECEIVE}?wait=20s")
     assert [(record["value"], record["deliveries"]) for record in found["records"]] == [(1, 1)]
+
+
+async def test_another_queue_of_the_same_name_gives_away_nothing(four: Secured) -> None:
+    """Nodes remember which topic a queue is of: what another one delivers is judged by its own topic. A dead
+    letter that comes again was in the queue's topic, so it takes no more than that."""
+    await four.user("ann")
+    await four.allow("ann", "read", "q", kind="queue")
+    await four.allow("ann", "read", "t")
+    nodes = four.cluster.up
+    reject = {"settlements": [{"receipt": "", "action": "reject"}]}
+    for node in nodes:
+        await four.done("POST", "/v1/topics/t/records", {"value": "t"})
+        _, found = await _ask(four, node, "ann", "POST", f"{RECEIVE}?wait=20s")
+        reject["settlements"][0]["receipt"] = found["records"][0]["receipt"]
+        assert (await _ask(four, node, "ann", "POST", f"{QUEUE}/settle", reject))[0] == 200
+    async with asyncio.timeout(20):
+        while len((await four.done("GET", f"{QUEUE}/dead"))["dead"]) < len(nodes):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert await four.done("POST", f"{QUEUE}/dead/replay", {"all": True}) == {"replayed": len(nodes)}
+    for node in nodes:
+        _, found = await _ask(four, node, "ann", "POST", f"{RECEIVE}?wait=20s")
+        assert [(record["topic"], record["value"]) for record in found["records"]] == [("q.dead", "t")]
+    await four.done("DELETE", QUEUE)
+    await four.done("PUT", QUEUE, {"topic": "hidden", "dead_letter_topic": None})
+    for node in nodes:
+        await four.done("POST", "/v1/topics/hidden/records", {"value": "secret"})
+        status, problem = await _ask(four, node, "ann", "POST", f"{RECEIVE}?wait=20s")
+        assert (status, problem["code"]) == (404, "unknown_topic")
+        assert b"secret" not in json.dumps(problem).encode()
+    await four.done("DELETE", QUEUE)
+    await four.done("PUT", QUEUE, {"topic": "t"})
+    for node in nodes:
+        status, found = await _ask(four, node, "ann", "POST", f"{RECEIVE}?wait=20s")
+        assert (status, [record["value"] for record in found["records"]]) == (200, ["t"])
