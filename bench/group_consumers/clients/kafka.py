@@ -33,6 +33,8 @@ _CLOSERS = 16
 """Consumers that are closed at once: each waits for the coordinator."""
 _LAG_MAX_S = 30.0
 _OFFSETS = "__consumer_offsets"
+_COMMIT_TIMEOUT_S = 10.0
+_NOT_YET = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
 
 
 class KafkaMembers(Members):
@@ -117,10 +119,7 @@ class KafkaGroups(GroupClient):
         def commit_on(number: int) -> list[float]:
             consumer, latencies = self._committers[number], []
             while (begin := time.perf_counter()) < deadline:
-                offset = TopicPartition(topic, number % PARTITIONS, next(self._offsets))
-                for done in consumer.commit(offsets=[offset], asynchronous=False):
-                    if done.error is not None:
-                        raise KafkaException(done.error)
+                _commit(consumer, TopicPartition(topic, number % PARTITIONS, next(self._offsets)))
                 latencies.append((time.perf_counter() - begin) * 1e3)
             return latencies
 
@@ -188,6 +187,22 @@ class KafkaGroups(GroupClient):
                 **more,
             }
         )
+
+
+def _commit(consumer: Consumer, offset: TopicPartition) -> None:
+    """Again where a coordinator has only just become one, as users do."""
+    deadline = time.perf_counter() + _COMMIT_TIMEOUT_S
+    while True:
+        try:
+            [done] = consumer.commit(offsets=[offset], asynchronous=False)
+        except KafkaException as refused:
+            error = refused.args[0]
+        else:
+            error = done.error
+        if error is None:
+            return
+        if time.perf_counter() > deadline or error.code() not in _NOT_YET:
+            raise KafkaException(error)
 
 
 def _must(message: Message | None) -> None:
