@@ -16,7 +16,7 @@ from node import outcomes
 from node.coordinator.delivery import describing
 from node.coordinator.delivery.around import QueuesAround
 from node.coordinator.delivery.memory import Memory
-from node.coordinator.delivery.ports import Chunk, DeadLetterTarget, Piece
+from node.coordinator.delivery.ports import Chunk, DeadLetterTarget, DeadSource, Piece, TakenOver
 from node.coordinator.delivery.queue_lead import QueueLead
 from node.coordinator.delivery.queue_leads import QueueLeads
 from node.coordinator.proposals import Proposals
@@ -67,15 +67,50 @@ class Topic:
         return [number for number, offset in offsets.items() if offset < self.counts[number]]
 
 
+class Letters:
+    """A dead letter topic of one partition. Notes what is asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.stored: list[Record] = []
+
+    async def take_over(self, topic_id: int, source: DeadSource) -> TakenOver:
+        self.asked.append("take over")
+        return TakenOver(partition=0, epoch=1, number=0, found_in=0)
+
+    async def store(
+        self,
+        topic_id: int,
+        partition: int,
+        source: DeadSource,
+        records: Sequence[Record],
+        *,
+        epoch: int,
+        sequence: int,
+        number: int,
+    ) -> int:
+        self.asked.append("store")
+        self.stored += records
+        return len(self.stored) - len(records)
+
+    async def last_stored(
+        self, topic_id: int, partition: int, source: DeadSource, number: int
+    ) -> Piece | None:
+        return None
+
+    async def forget(self, topic_id: int, queue_number: int) -> None:
+        self.asked.append("forget")
+
+
 class Shard:
     """One queue at its leader."""
 
-    def __init__(self, count: int = 100) -> None:
+    def __init__(self, count: int = 100, letters: Letters | None = None) -> None:
         self.log = Log()
         self.topic = Topic(count)
         self.around = QueuesAround(lambda: 1_000)
         self.around.records = self.topic
-        self.around.letters = cast(DeadLetterTarget, None)
+        self.around.letters = letters or cast(DeadLetterTarget, None)
         proposals = Proposals(host=cast(GroupHost, self.log), raft_group=1, tally=CoordinatorTally())
         self.proposals = proposals
         self.leads = QueueLeads(proposals, self.log.machine, self.around)
@@ -184,6 +219,24 @@ async def test_while_something_may_still_be_stored_nothing_is_begun_anew() -> No
     await asyncio.gather(two, return_exceptions=True)
     await turns()
     assert shard.lead.view.in_flight == 1, "the second one is leased, whoever was told"
+    shard.end()
+
+
+async def test_a_dead_letter_is_sent_once_it_is_stored_that_its_record_died() -> None:
+    """Else another leader could deliver that record again, and it would be in both places."""
+    letters = Letters()
+    shard = await Shard(letters=letters).made(dead_letter_topic="d", dead_letter_topic_id=TOPIC + 1)
+    records = await shard.received(1)
+    rejecting = shard.settle(records, Action.REJECT)
+    await shard.until(lambda: bool(shard.log.frames))
+    await turns(20)
+    assert letters.asked == []
+    shard.log.go_on()
+    assert await rejecting == [Settled.DONE]
+    await shard.until(lambda: bool(shard.log.frames))
+    assert letters.asked == ["take over", "store"]
+    assert [record.value for record in letters.stored] == [records[0].value]
+    shard.log.go_on()
     shard.end()
 
 

@@ -64,6 +64,10 @@ class Mourner(Protocol):
     def dying(self, source: TopicPartition, limit: int) -> Sequence[Dying]:
         """The first ones, in order of number."""
 
+    async def decided(self) -> None:
+        """Returns once it is stored that those died of whom it was told. Of what may not be stored nobody may
+        ever know: another leader might deliver that record again."""
+
     async def payload(self, place: Place) -> Record | None:
         """What is to be sent; None where retention has removed it."""
 
@@ -123,6 +127,7 @@ class DeadLetters:
                 again_s = AGAIN_MIN_S
 
     async def _send(self, source: TopicPartition, letters: Sequence[Dying]) -> None:
+        await self._queue.decided()
         topic_id = self._queue.dead_letter_topic_id
         name = self._queue.dead_source(source)
         taken = self._taken.get(source)

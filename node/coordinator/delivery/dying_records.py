@@ -65,6 +65,10 @@ class DyingRecords:
             for number, offset, value in islice(lead.view.dying(*source), limit)
         ]
 
+    async def decided(self) -> None:
+        """See ``Mourner``."""
+        await self._lead.all_stored(asyncio.get_running_loop().time() + STORED_S)
+
     async def payload(self, place: Place) -> Record | None:
         """See ``Mourner``."""
         found = await self._lead.dispatch.payloads.read(place)

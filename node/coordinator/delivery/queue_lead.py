@@ -132,6 +132,10 @@ class QueueLead:
         await self._proposals.confirm(deadline)
         self.check()
 
+    async def all_stored(self, deadline: float) -> None:
+        """Wait until all that was decided so far is stored. Raises as ``stored``."""
+        await self.stored(self._last, deadline)
+
     async def stored(self, entry: Entry | None, deadline: float) -> None:
         """Wait until it is stored. Raises what it failed with, ``OutcomeUnknown`` at the deadline."""
         if entry is None:
