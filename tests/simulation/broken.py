@@ -1,5 +1,5 @@
-"""Rules of changes of members (M), of recoveries (E) and of consumer groups (G), each of which a run can
-leave out: the checks must find what it is for.
+"""Rules of changes of members (M), of recoveries (E), of consumer groups (G) and of queues (Q), each of
+which a run can leave out: the checks must find what it is for.
 """
 
 from __future__ import annotations
@@ -34,6 +34,15 @@ class Rule(enum.Enum):
     G5 = "a new leader counts the time of members from before it led"
     G6 = "a member commits more than it has got"
     G7 = "a commit may move an offset back"
+    Q1 = "a queue's leader answers before what it decided is stored"
+    Q2 = "a queue's leader decides on what is stored, while what it decided is under way"
+    Q3 = "a queue's leader decides before an entry of its term is applied"
+    Q4 = "dead letters are sent by whoever takes itself for the leader, without epoch and number"
+    Q5 = "a settlement counts whichever delivery it is about"
+    Q6 = "records are delivered before they are due"
+    Q7 = "records of one key are delivered as if they had none"
+    Q8 = "records that wait for their time are passed, and not written down"
+    Q9 = "a dead letter is sent before it is stored that its record died"
 
 
 IN_THE_GROUP = frozenset({Rule.M1, Rule.M2, Rule.M3, Rule.M4})

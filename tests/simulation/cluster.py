@@ -30,6 +30,7 @@ from tests.simulation.network import Network
 from tests.simulation.operator import Operator
 from tests.simulation.processing import Processing
 from tests.simulation.profile import AGAIN_WITHIN_S, PROFILES, Profile
+from tests.simulation.queue_workers import Workers
 from tests.simulation.recovery import Recoveries
 from tests.simulation.replica import Replica
 from tests.simulation.retrying import Retrying
@@ -75,7 +76,7 @@ class Cluster:
         self.history = AppliedHistory()
         self.watch = Watch()
         self._after_step: list[Callable[[], None]] = []
-        self.members: Members | None = None
+        self.members: Members | Workers | None = None
         self._voters_seen: dict[str, frozenset[str]] = {}
         """What each replica named last as the voters, whether it runs or not."""
         rng = self.rng("shape")
@@ -116,7 +117,7 @@ class Cluster:
         }
         for name in self.names[members:]:
             self.replicas[name].absent = True
-        self.large_machine = ShardMachine if profile.groups else LargeMachine
+        self.large_machine = ShardMachine if profile.groups or profile.queues else LargeMachine
         self.inspector = Inspector(self)
         self.recoveries = (
             Recoveries(self, self.rng("recoveries")) if "majority lost" in profile.extra else None
@@ -127,7 +128,10 @@ class Cluster:
         self.retrying = Retrying(self, self.rng("retrying"))
         self.processing = Processing(self, self.rng("processing"))
         self.operator = self.moves or Operator(self, self.rng("operator"))
-        self.members = Members(self, self.rng("members")) if profile.groups else None
+        if profile.groups:
+            self.members = Members(self, self.rng("members"))
+        elif profile.queues:
+            self.members = Workers(self, self.rng("workers"))
 
     def rng(self, purpose: str) -> random.Random:
         """A random stream of its own for one purpose, so that one part's draws do not shift another's."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from consensus.types import GroupOptions
 from tests.simulation.network import NetworkOptions
@@ -48,6 +48,8 @@ class Profile:
     """Whether the machine keeps its state in files."""
     groups: bool = False
     """Whether it is a shard of the coordinator of consumer groups."""
+    queues: bool = False
+    """Whether it is a shard of the coordinator with a queue."""
     compactions_per_s: float = 4.0
     """In every second run of a kind."""
     extra: dict[str, float] = field(default_factory=dict)
@@ -419,9 +421,19 @@ GROUP_PROFILES: tuple[Profile, ...] = (
 )
 
 
+QUEUES_FROM = 5_000_000
+"""Seeds from here on stand for runs of a shard of the coordinator, with workers of a queue."""
+
+QUEUE_PROFILES: tuple[Profile, ...] = tuple(
+    replace(profile, name=profile.name.replace("groups", "queues"), groups=False, queues=True)
+    for profile in GROUP_PROFILES
+)
+
+
 def profile_of(seed: int) -> Profile:
     """The kind of run that a seed stands for: each kind comes equally often."""
     kinds = {
+        QUEUES_FROM: QUEUE_PROFILES,
         GROUPS_FROM: GROUP_PROFILES,
         RECOVERIES_FROM: RECOVERY_PROFILES,
         MOVES_FROM: MOVE_PROFILES,

@@ -181,8 +181,8 @@ class Lane:
         if self.tail is None or base >= self.tail.base:
             self.tail = times
         self._later(times.open.bit_count() - before)
-        due = times.next_due(-1)
-        if due is not None and (times.next_ms is None or due < times.next_ms):
+        due = times.first_due()
+        if times.next_ms is None or due < times.next_ms:
             times.next_ms = due
             self._queue.comes_due(due, self, base, times=True)
 
@@ -216,7 +216,7 @@ class Lane:
             self.ripe[offset] = (times, index)
             if not key or self.order.holds(key, offset):
                 self._queue.ready[self.place(offset)] = None
-        times.next_ms = times.next_due(now_ms)
+        times.next_ms = times.next_due()
         if times.next_ms is not None:
             self._queue.comes_due(times.next_ms, self, base, times=True)
 

@@ -31,6 +31,8 @@ from node.coordinator.queues.visibility import Visibility
 
 REMEMBERED_MAX: Final = 10_000
 """Records of which the leader knows by which lease they were settled, the last ones."""
+LOOKS_MAX: Final = 256
+"""So much of what is due is taken note of at once: some 15 ms where all of it is of different pairs."""
 READY_MAX: Final = 10_000
 """Records that are due and taken note of; others are when those have been delivered."""
 
@@ -128,7 +130,9 @@ class Queue:
     def advance(self, now_ms: int) -> None:
         """Take note of what is due by the wall clock. Before each step that leases, and before a look at
         ``ready_now``."""
-        while self._due and self._due[0][0] <= now_ms and len(self.ready) < READY_MAX:
+        for _ in range(LOOKS_MAX):
+            if not self._due or self._due[0][0] > now_ms or len(self.ready) >= READY_MAX:
+                break
             due_ms, topic_id, partition, first, times = heapq.heappop(self._due)
             lane = self.lane(topic_id, partition)
             if times:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from node.coordinator.queues.lane import Lane
 
 RECORDS_MAX: Final = 256
-"""Of one pair: what comes due rewrites a bit for each."""
+"""Of one pair: what comes due rewrites a bit for each. Places are bytes, so it cannot be more."""
 GROWS_UP_TO: Final = 64
 """Records that come in one by one are added to the last pair up to here, which writes it again."""
 
@@ -24,7 +24,7 @@ Delayed = tuple[int, int, int]
 class Times:
     """``open``: which records still wait, by their place in the pair. ``next_ms``: when it is looked at."""
 
-    __slots__ = ("_due", "_keys", "_offsets", "base", "count", "lane", "next_ms", "open")
+    __slots__ = ("_due", "_keys", "_offsets", "_order", "_told", "base", "count", "lane", "next_ms", "open")
 
     def __init__(self, lane: Lane, base: int, value: TimesValue) -> None:
         self.lane = lane
@@ -39,6 +39,8 @@ class Times:
         self.open |= (1 << value.count) - (1 << self.count)
         self.count = value.count
         self._offsets, self._due, self._keys = value.offsets, value.due, value.keys
+        self._order: bytes | None = None
+        self._told = 0
 
     def left(self, value: LeftValue) -> int:
         """Only these are left: the bits of the ones that are not any more."""
@@ -65,17 +67,28 @@ class Times:
         """When it may be delivered."""
         return int.from_bytes(self._due[8 * index : 8 * index + 8])
 
-    def next_due(self, after_ms: int) -> int | None:
-        """The earliest time after this one at which one of the open records is due."""
-        due = struct.unpack(f">{self.count}Q", self._due)
-        return min((due[index] for index in indexes(self.open) if due[index] > after_ms), default=None)
+    def first_due(self) -> int:
+        """The earliest time at which one of the records was due, open or not."""
+        return min(struct.unpack(f">{self.count}Q", self._due))
 
     def all_due(self, now_ms: int) -> Iterator[int]:
-        """The places of open records that are due."""
-        due = struct.unpack(f">{self.count}Q", self._due)
-        for index in indexes(self.open):
-            if due[index] <= now_ms:
+        """The places of open records that are due and were not told yet, the earliest first."""
+        order = self._order
+        if order is None:
+            due = struct.unpack(f">{self.count}Q", self._due)
+            order = self._order = bytes(sorted(range(self.count), key=due.__getitem__))
+        while self._told < self.count:
+            index = order[self._told]
+            if self.due(index) > now_ms:
+                return
+            self._told += 1
+            if self.open >> index & 1:
                 yield index
+
+    def next_due(self) -> int | None:
+        """When the next one is due, after all that were told."""
+        assert self._order is not None, "some were told"
+        return self.due(self._order[self._told]) if self._told < self.count else None
 
     def below(self, offset: int) -> int:
         """The bits of open records below an offset."""

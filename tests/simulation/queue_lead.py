@@ -1,0 +1,249 @@
+"""Who leads a simulated queue's shard: it decides on what it decided before, and answers when that is stored.
+
+The steps and the view are the product's; what stands between them is small: who decides when, in the way of
+``node.coordinator.delivery``, on virtual time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from floodmark.format.frame import FrameKind
+from floodmark.format.frame_records import IMPLIED
+
+from consensus.core.keyed_state import command
+from consensus.types import NotLeader, NotStored, Outcome, Role, Stored
+from node.coordinator import keys
+from node.coordinator.groups.decision import Decision, Pair
+from node.coordinator.keys import Kind, TopicPartition
+from node.coordinator.queues import administration, dying, settling
+from node.coordinator.queues.administration import Put
+from node.coordinator.queues.dying import Sent
+from node.coordinator.queues.queue import Queue
+from node.coordinator.queues.requests import Place
+from tests.simulation.broken import Rule
+from tests.simulation.ledger import Asked
+from tests.simulation.letter_log import Letter
+from tests.simulation.queue_promises import Meant
+from tests.simulation.shard import ShardMachine
+
+if TYPE_CHECKING:
+    from tests.simulation.queue_workers import Workers
+    from tests.simulation.replica import Replica
+
+NAME: Final = "q"
+_UNIQUE: Final = b"\xff"
+"""A key of no queue, whose value makes each frame another one, so that every entry has one origin."""
+HELD_UP_S: Final = 1.0
+
+Told = Callable[[Any], None]
+"""Gets the answer, or None where nobody knows."""
+
+
+class QueueLead:
+    """One replica in one term; it ends as a whole when something that it decided was not stored."""
+
+    def __init__(self, workers: Workers, replica: Replica) -> None:
+        group, machine = replica.group, replica.machine
+        assert group is not None
+        assert isinstance(machine, ShardMachine)
+        self.replica = replica
+        self._workers = workers
+        self._cluster = workers.cluster
+        self._broken = workers.cluster.broken
+        self._group = group
+        self._term = group.term
+        self._over = False
+        self._under_way = 0
+        self._waiting: list[Callable[[], None]] = []
+        """Answers that store nothing: once all is stored that they were decided on."""
+        self._looked = self._now
+        self._taken: dict[TopicPartition, int] = {}
+        """In which epoch this leader sends the letters of a source."""
+        self._sending: set[TopicPartition] = set()
+        self._in_doubt: dict[TopicPartition, list[Letter]] = {}
+        self.view = Queue.of(NAME, machine.get, list(machine.queue_keys(NAME)), clock_s=self._now)
+        workers.promises.counts["failover"] += bool(self.view.in_flight)
+
+    @property
+    def _now(self) -> float:
+        return self._cluster.scheduler.now
+
+    @property
+    def leads(self) -> bool:
+        """Still, as far as it knows itself."""
+        group = self.replica.group
+        if self._over or group is not self._group or group.term != self._term:
+            return False
+        return may_decide(self.replica, self._broken)
+
+    @property
+    def wall_ms(self) -> int:
+        """The time of day as this node has it."""
+        return self._workers.wall_ms(self.replica.name)
+
+    def ask(self, kind: str, request: Any, step: Callable[[Queue], Decision[Any]], told: Told) -> None:
+        """Decide, go on from it, and answer once it is stored."""
+        if not self.leads or (kind != "put" and not self.view):
+            told(None)
+            return
+        decision = step(self.view)
+        if decision.pairs:
+            self._propose(kind, request, decision, told)
+        else:
+            self._without_pairs(decision.answer, told)
+
+    def _propose(self, kind: str, request: Any, decision: Decision[Any], told: Told) -> None:
+        pairs = [pair for pair in decision.pairs if Rule.Q8 not in self._broken or not _is_times(pair)]
+        promises, ledger = self._workers.promises, self._cluster.ledger
+        number = promises.number()
+        payload = command([*pairs, (_UNIQUE, b"%d" % number)])
+        ledger.ask(payload, Asked(number, 0))
+        promises.proposed(payload, Meant(kind, request, decision.answer, self._now * 1_000))
+        try:
+            proposal = self._group.propose(
+                FrameKind.COMMAND, payload, append_time=int(self._now * 1_000), record_count=0, form=IMPLIED
+            )
+        except NotLeader:
+            ledger.answer_not_stored(payload)
+            self._over = True
+            told(None)
+            return
+        self._under_way += 1
+        late, early = Rule.Q2 in self._broken, Rule.Q1 in self._broken
+        if not late:
+            self.view.replay(pairs, clock_s=self._now)
+        if early:
+            told(decision.answer)
+
+        def ended(outcome: Outcome) -> None:
+            if isinstance(outcome, NotStored):
+                ledger.answer_not_stored(payload)
+            is_stored = isinstance(outcome, Stored)
+            if isinstance(outcome, Stored):
+                ledger.answer_stored(payload, outcome)
+                if late:
+                    self.view.replay(pairs, clock_s=self._now)
+            if not early:
+                told(decision.answer if is_stored else None)
+            self._ended(stored=is_stored)
+
+        proposal.add_done_callback(lambda outcome: self._cluster.after_step(lambda: ended(outcome)))
+        self._cluster.note(self.replica.name, f"{kind} #{number}")
+        self.replica.wake()
+
+    def _ended(self, *, stored: bool) -> None:
+        self._over |= not stored
+        self._under_way -= 1
+        if not self._under_way:
+            waiting, self._waiting = self._waiting, []
+            for action in waiting:
+                action()
+
+    def _without_pairs(self, answer: Any, told: Told) -> None:
+        def confirm() -> None:
+            def done(index: int | None) -> None:
+                surely = index is not None and self.leads
+                self._cluster.after_step(lambda: told(answer if surely else None))
+
+            if self._over:
+                told(None)
+                return
+            self._group.read_index().add_done_callback(done)
+            self.replica.wake()
+
+        if self._under_way:
+            self._waiting.append(confirm)
+        else:
+            confirm()
+
+    # What nobody asks for.
+
+    def look(self) -> None:
+        """Leases may be over, and records on their way to the dead letters."""
+        if not self.leads:
+            return
+        now, before = self._now, self._looked
+        self._looked = now
+        if not self.view:
+            put = Put(self._workers.config, 1, dict.fromkeys(range(self._workers.partitions), 0))
+            self.ask("put", None, lambda view: administration.put(view, put, now_ms=self.wall_ms), _nothing)
+            return
+        if now - before > HELD_UP_S:
+            self.view.visibility.postpone(now + HELD_UP_S)
+        while self.leads and (runs := self.view.visibility.over(now)):
+            self.ask(
+                "end", len(runs), lambda view: settling.end(view, clock_s=now, now_ms=self.wall_ms), _nothing
+            )
+            if Rule.Q2 in self._broken:
+                break
+        for (topic_id, partition), lane in list(self.view.lanes.items()):
+            if lane.dying and (topic_id, partition) not in self._sending:
+                self._sending.add((topic_id, partition))
+                self._later(lambda source=(topic_id, partition): self._send(source))
+
+    def _later(self, action: Callable[[], None]) -> None:
+        takes = 0.001 if Rule.Q9 in self._broken else self._workers.takes()
+        self._cluster.scheduler.after(takes, action)
+
+    def _send(self, source: TopicPartition) -> None:
+        """One step: take the source over, or store some letters, or say where they are."""
+        self._sending.discard(source)
+        if not self.leads or self.replica.paused:
+            return
+        log = self._workers.letters
+        if source not in self._taken and Rule.Q4 not in self._broken:
+            epoch, number, offsets = log.take_over(source)
+            if not self._workers.is_lost():
+                self._taken[source] = epoch
+                known = [(n, o) for n, o, _ in self.view.dying(*source) if n < number]
+                self._are_sent(source, {n: offsets[n] for n, _ in known}, dict(known))
+            return
+        letters = (
+            self._in_doubt.get(source) or [(n, Place(*source, o)) for n, o, _ in self.view.dying(*source)][:3]
+        )
+        if not letters:
+            return
+
+        self._sending.add(source)
+        # Of what may not be stored nobody may ever know.
+        if self._under_way and Rule.Q9 not in self._broken:
+            self._waiting.append(lambda: self._later(lambda: self._store(source, letters)))
+        else:
+            self._later(lambda: self._store(source, letters))
+
+    def _store(self, source: TopicPartition, letters: list[Letter]) -> None:
+        self._sending.discard(source)
+        if not self.leads:
+            return
+        self._in_doubt[source] = letters  # Until it is answered the same is sent again.
+        stored = self._workers.letters.store(source, self._taken.get(source, 0), letters)
+        if stored is None:
+            del self._taken[source], self._in_doubt[source]
+        elif not self._workers.is_lost():
+            del self._in_doubt[source]
+            self._are_sent(source, stored, {n: place.offset for n, place in letters})
+
+    def _are_sent(self, source: TopicPartition, stored: dict[int, int], offsets: dict[int, int]) -> None:
+        sent = [Sent(n, Place(self._workers.dead_id, 0, at)) for n, at in stored.items()]
+        places = [Place(*source, offsets[n]) for n in stored]
+        still = {n for n, _, _ in self.view.dying(*source)} if self.view else set()
+        if sent and all(each.number in still for each in sent):
+            self.ask("sent", places, lambda view: dying.sent(view, *source, sent), _nothing)
+
+
+def _nothing(_: Any) -> None:
+    """Nobody waits for it."""
+
+
+def _is_times(pair: Pair) -> bool:
+    return keys.kind_of(pair[0]) == Kind.TIMES
+
+
+def may_decide(replica: Replica, broken: frozenset[Rule]) -> bool:
+    """Whether its state has all that was decided before: an entry of its term is applied."""
+    group = replica.group
+    if group is None:
+        return False
+    return group.is_ready_leader or (Rule.Q3 in broken and group.role is Role.LEADER)
