@@ -34,8 +34,10 @@ LOOK_S: Final = 1.0
 """How long one who does not want to wait waits until it was looked what there is."""
 MORE_BY_KEY: Final = 100
 """So many records more than wanted are looked at, where some may be held for their keys' sake."""
-MISSING_MAX: Final = 100
+MISSING_MAX: Final = 500
 """Records that are read again at once."""
+DELAYED_MAX: Final = 1_000
+"""Records that wait for their time, and are passed at once."""
 
 
 class Found(NamedTuple):
@@ -67,7 +69,12 @@ class Dispatch:
         self._window_was_full = False
         around = lead.around
         self.payloads = Payloads(
-            around.records, around.memory, look=lead.look_soon, gone=lead.gone, passed=lead.passed
+            around.records,
+            around.memory,
+            look=lead.look_soon,
+            is_of_use=lead.waits,
+            gone=lead.gone,
+            passed=lead.passed,
         )
 
     @property
@@ -185,7 +192,7 @@ class Dispatch:
         limit = min(request.max_records, room)
         while True:
             again = self._again(limit, now_ms)
-            fresh = self._fresh(limit - len(again))
+            fresh = self._fresh(limit - len(again), now_ms)
             if not again and not fresh:
                 return False
             ask = Ask(request.worker, lead.around.number(), limit, request.max_bytes, again, fresh)
@@ -207,20 +214,22 @@ class Dispatch:
 
     def _again(self, limit: int, now_ms: int) -> list[Again]:
         """What is ready and was seen before; what is not here is read."""
+        view, payloads = self._lead.view, self.payloads
+        places = view.ready_now(now_ms, limit, payloads.failing)
+        if any(place not in payloads for place in places):
+            places = view.ready_now(now_ms, max(limit, MISSING_MAX), payloads.failing)
+            if not payloads.are_read:  # Else it is looked again when they are here.
+                payloads.want(place for place in places if place not in payloads)
         again: list[Again] = []
-        missing: list[Place] = []
-        payloads = self.payloads
-        for place in self._lead.view.ready_now(now_ms, max(limit, MISSING_MAX), payloads.failing):
+        for place in places:
             payload = payloads.get(place)
-            if payload is None:
-                missing.append(place)
-            elif len(again) < limit:
+            if payload is not None:
                 again.append(Again(place, payload.record.size))
-        if missing:
-            payloads.want(missing)
+                if len(again) == limit:
+                    break
         return again
 
-    def _fresh(self, limit: int) -> list[Fresh]:
+    def _fresh(self, limit: int, now_ms: int) -> list[Fresh]:
         """What was read and not seen before, of one partition after the other."""
         ahead = self._ahead
         if ahead is None or limit <= 0:
@@ -231,7 +240,8 @@ class Dispatch:
         for step in range(count):
             partition = ahead.partitions[(self._first + step) % count]
             if len(partition) or partition.first < partition.next:
-                fresh = partition.fresh(limit + more)
+                some = max(limit + more, DELAYED_MAX) if partition.begins_delayed(now_ms) else limit + more
+                fresh = partition.fresh(some)
                 found.append(fresh)
                 limit -= len(fresh.records)
                 if limit <= 0:

@@ -79,6 +79,10 @@ class PartitionAhead:
             seen,
         )
 
+    def begins_delayed(self, now_ms: int) -> bool:
+        """Whether the first one waits for its time."""
+        return len(self) > 0 and self._seen[self._at].deliver_at_ms > now_ms
+
     @property
     def oldest_ms(self) -> int | None:
         """When the first one was appended; None where there is none."""

@@ -5,7 +5,6 @@ all others are read once more.
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
@@ -36,7 +35,8 @@ _log = structlog.get_logger(__name__)
 
 
 class Payloads:
-    """Of one queue. ``look``: called when more are there. ``gone``: for records that compaction has removed.
+    """Of one queue. ``look``: called when more are there. ``is_of_use``: whether a record that was read along
+    with others may be delivered soon. ``gone``: for records that compaction has removed.
     ``passed``: with topic's id, partition and its first offset, where retention has removed some.
     """
 
@@ -46,12 +46,14 @@ class Payloads:
         memory: Memory,
         *,
         look: Callable[[], None],
+        is_of_use: Callable[[Place], bool],
         gone: Callable[[Sequence[Place]], None],
         passed: Callable[[int, int, int], None],
     ) -> None:
         self._source = source
         self._share = Share(memory, BYTES_MAX)
         self._look = look
+        self._is_of_use = is_of_use
         self._gone = gone
         self._passed = passed
         self._kept: OrderedDict[Place, Payload] = OrderedDict()
@@ -74,6 +76,15 @@ class Payloads:
     def get(self, place: Place) -> Payload | None:
         """If it is there."""
         return self._kept.get(place)
+
+    def __contains__(self, place: Place) -> bool:
+        """Whether it is there."""
+        return place in self._kept
+
+    @property
+    def are_read(self) -> bool:
+        """Whether some are being read."""
+        return bool(self._tasks)
 
     def pop(self, place: Place) -> Payload | None:
         """It is delivered."""
@@ -102,14 +113,14 @@ class Payloads:
         kept = self._kept.get(place)
         if kept is not None:
             return kept
-        found = await self._chunk((place.topic_id, place.partition), [place.offset])
+        found, _ = await self._chunk((place.topic_id, place.partition), [place.offset])
         return found.get(place.offset)
 
     async def read_all(self, at: TopicPartition, offsets: Sequence[int]) -> AsyncIterator[tuple[int, Record]]:
         """Those of these records (in order) that are still there. Raises what reading raises."""
         place = 0
         while place < len(offsets):
-            found = await self._chunk(at, offsets[place : place + READ_MAX])
+            found, _ = await self._chunk(at, offsets[place : place + READ_MAX])
             place += len(found)
             for offset in sorted(found):
                 payload = found[offset]
@@ -128,9 +139,9 @@ class Payloads:
         while wanted := self._wanted.get(at):
             offsets = sorted(wanted)
             try:
-                found = await self._chunk(at, offsets)
+                found, others = await self._chunk(at, offsets)
             except UnknownTopic:
-                found = dict.fromkeys(offsets)
+                found, others = dict.fromkeys(offsets), []
             except FloodmarkError as error:
                 _log.info("queue_cannot_read", topic_id=at[0], partition=at[1], reason=error.detail)
                 if isinstance(error, Unavailable) and not isinstance(error, StorageUnavailable):
@@ -150,12 +161,17 @@ class Payloads:
                     gone.append(place)
                 else:
                     self.keep(place, payload)
+            for place, payload in others:
+                if self._share.has_room and place not in self._kept and self._is_of_use(place):
+                    self.keep(place, payload)
             if gone:
                 self._gone(gone)
             self._look()
 
-    async def _chunk(self, at: TopicPartition, offsets: Sequence[int]) -> dict[int, Payload | None]:
-        """Some of these (in order), the first one always: None where it is gone."""
+    async def _chunk(
+        self, at: TopicPartition, offsets: Sequence[int]
+    ) -> tuple[dict[int, Payload | None], list[tuple[Place, Payload]]]:
+        """Some of these (in order), the first one always: None where it is gone. And what came along."""
         topic_id, partition = at
         first = offsets[0]
         try:
@@ -164,17 +180,20 @@ class Payloads:
         except OffsetBelowStart as error:
             start = int(error.fields.get("log_start_offset", first + 1))
             self._passed(topic_id, partition, start)
-            return {offset: None for offset in offsets if offset < max(start, first + 1)}
+            return {offset: None for offset in offsets if offset < max(start, first + 1)}, []
         if chunk.next_offset <= first:
             raise Unavailable(f"offset {first} of partition {partition} is not there yet")
         found: dict[int, Payload | None] = {offset: None for offset in offsets if offset < chunk.next_offset}
+        others: list[tuple[Place, Payload]] = []
         for piece in chunk.pieces:
-            begin = bisect_left(offsets, piece.first_offset)
-            for offset in offsets[begin : bisect_left(offsets, piece.next_offset)]:
-                record = piece.records[offset - piece.first_offset]
-                if record is not None:
+            for offset, record in enumerate(piece.records, piece.first_offset):
+                if record is None:
+                    continue
+                if offset in found:
                     found[offset] = Payload(record, piece.append_time)
-        return found
+                else:
+                    others.append((Place(*at, offset), Payload(record, piece.append_time)))
+        return found, others
 
     def _try_again(self, place: Place) -> None:
         self.failing.discard(place)
@@ -182,8 +201,11 @@ class Payloads:
 
     def _ended(self, at: TopicPartition, task: asyncio.Task[None]) -> None:
         del self._tasks[at]
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
             _log.error("task_failed", exc_info=error)
+        self._look()
 
 
 def _size(payload: Payload) -> int:

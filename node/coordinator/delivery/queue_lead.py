@@ -190,6 +190,14 @@ class QueueLead:
             return
         self._starts[topic_id, partition] = start
 
+    def waits(self, place: Place) -> bool:
+        """Whether a record was seen and is still to be delivered: it may be soon."""
+        if place in self.view.ready:
+            return True
+        lane = self.view.lane_of(place)
+        run = None if lane is None else lane.at.get(place.offset)
+        return run is not None and run.value.state == State.HELD
+
     def gone(self, places: Sequence[Place]) -> None:
         """These records are not in their topic any more: compaction has removed them."""
         if not self.view or self._failure is not None:
