@@ -314,7 +314,9 @@ async def test_a_broken_downstream_pauses_the_queue_and_one_record_tries_it(tmp_
             await workers.settle([tried], Action.NACK)
         (tried,) = await workers.receive(10, wait_s=5)
         await workers.ack([tried])
-        assert len(await workers.receive(10, wait_s=5)) == 7
+        rest: set[bytes | None] = set()
+        while len(rest) < 7:
+            rest |= set(values(await workers.receive(10, wait_s=5)))
         found = await info(workers)
         assert (found.breaker, found.health, found.dead, found.dying) == ("closed", [], 0, 0)
 
