@@ -69,7 +69,7 @@ class Times:
 
     def first_due(self) -> int:
         """The earliest time at which one of the records was due, open or not."""
-        return min(struct.unpack(f">{self.count}Q", self._due))
+        return int(min(struct.unpack(f">{self.count}Q", self._due)))
 
     def all_due(self, now_ms: int) -> Iterator[int]:
         """The places of open records that are due and were not told yet, the earliest first."""
