@@ -6,7 +6,11 @@ from contextlib import suppress
 from random import Random
 
 import pytest
-from floodmark.format.frame import Frame, FrameKind, gap, iterate
+from floodmark.format import batch
+from floodmark.format.delivery import deliver_at_in, with_attributes
+from floodmark.format.frame import Frame, FrameKind, crc_of, gap, iterate
+from floodmark.format.frame_records import records_in
+from floodmark.format.record import Record
 
 from storage.compare import differences
 from storage.errors import LogCorrupt, LogFailed, LogTooNew, OutOfRange
@@ -667,3 +671,25 @@ def test_a_gap_fills_no_hole_whose_end_is_not_certain() -> None:
             continue
         with pytest.raises(Misfit, match="another size"):
             hole.fitted({4: one})
+
+
+def test_what_a_frame_says_beside_its_batch_stays_with_it() -> None:
+    """The time before which queues do not deliver it: of those that are kept, to the byte."""
+    fs = MemoryFileSystem()
+    log = reopen(fs)
+    for number in range(150):
+        made, header = batch.encode_with_header([Record(number, None, b"v")], format=2)
+        payload, form = with_attributes(made, header, None, 1_000 + number)
+        head = (log.last_index + 1, 1, log.next_offset, number, 1, FrameKind.RECORDS)
+        log.append(Frame(*head, payload, crc_of(payload), **form._asdict()))
+    log.write()
+    log.sync()
+    log.checkpoint(b"state")
+    assert compact(log, log.base_index, lambda frame: frame.index % 3 == 0)
+    kept = [frame for frame in all_frames(reopen(fs)) if frame.kind is FrameKind.RECORDS]
+    assert 0 < len(kept) < 150
+    for frame in kept:
+        assert deliver_at_in(frame, frame.payload) == 1_000 + frame.append_time
+        assert [record.timestamp for record in records_in(frame, frame.payload) if record] == [
+            frame.append_time
+        ]
