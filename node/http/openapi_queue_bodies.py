@@ -28,6 +28,7 @@ _IDS: Final = {
     "items": {"type": "string", "pattern": "^[0-9]+-[0-9]+-[0-9]+$"},
 }
 _DELAY: Final = {"type": ["integer", "null"], "minimum": 0, "maximum": DELAY_MS_MAX}
+_DURATION: Final = {"type": "string", "pattern": "^(0|[0-9]{1,9}(ms|s|m|h))$"}
 _REASON: Final = {"type": "string", "maxLength": REASON_CHARACTERS_MAX}
 
 
@@ -51,6 +52,8 @@ def queue_body() -> dict[str, Any]:
         "topic": _NAME,
         **numbers,
         "backoff_ms": backoff,
+        "visibility_timeout": _DURATION,
+        "backoff": {**backoff, "items": _DURATION},
         "ordering": {"type": "string", "enum": list(ORDERINGS)},
         "dead_letter_topic": dead,
         "start": {"type": "string", "enum": list(STARTS)},

@@ -176,8 +176,12 @@ async def test_settings_are_kept_but_for_what_is_given(ask: Asking) -> None:
         "window": 5,
         "breaker": {**made["config"]["breaker"], "failures": 0},
     }
+    durations = {"visibility_timeout": "2m", "backoff": ["500ms", "0", "1h"]}
+    timed = await ask.done(node, "PUT", QUEUE, {"topic": "orders", **durations})
+    milliseconds = {"visibility_timeout_ms": 120_000, "backoff_ms": [500, 0, 3_600_000]}
+    assert timed["config"] == {**changed["config"], **milliseconds}
     none = await ask.done(node, "PUT", QUEUE, {"topic": "orders", "dead_letter_topic": None})
-    assert none["config"] == {**changed["config"], "dead_letter_topic": None}
+    assert none["config"] == {**timed["config"], "dead_letter_topic": None}
     assert (await ask.done(node, "GET", QUEUE))["config"] == none["config"]
     await ask.cluster.create("others")
     for wanted in ({"topic": "others"}, {"topic": "orders", "ordering": "none"}):
@@ -204,6 +208,13 @@ WRONG: Final[list[tuple[str, str, Any]]] = [
             {"visibility_timeout_ms": 0},
             {"visibility_timeout_ms": 1 << 70},
             {"visibility_timeout_ms": "30s"},
+            {"visibility_timeout": 30},
+            {"visibility_timeout": "soon"},
+            {"visibility_timeout": "999999999h"},
+            {"visibility_timeout": "30s", "visibility_timeout_ms": 30_000},
+            {"backoff": "1s"},
+            {"backoff": ["1s", "-1s"]},
+            {"backoff": ["1s"], "backoff_ms": [1_000]},
             {"max_deliveries": 0},
             {"max_in_flight": -1},
             {"window": 1 << 40},
