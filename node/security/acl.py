@@ -66,7 +66,6 @@ class _Rules:
                 denied |= found[1]
         return allowed, denied
 
-
     def of_all(self, prefix: str) -> tuple[int, int]:
         """What they allow on every name that begins with this, and what they deny on any. It looks at all."""
         allowed = denied = 0

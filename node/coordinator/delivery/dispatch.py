@@ -36,6 +36,8 @@ MORE_BY_KEY: Final = 100
 """So many records more than wanted are looked at, where some may be held for their keys' sake."""
 MISSING_MAX: Final = 500
 """Records that are read again at once."""
+STEPS_MAX: Final = 2
+"""So many steps that pass records and find none for a receiver are made in one turn of the event loop."""
 DELAYED_MAX: Final = 1_000
 """Records that wait for their time, and are passed at once."""
 
@@ -190,7 +192,7 @@ class Dispatch:
         """Whether it got something."""
         lead, request = self._lead, receiver.request
         limit = min(request.max_records, room)
-        while True:
+        for _ in range(STEPS_MAX):
             again = self._again(limit, now_ms)
             fresh = self._fresh(limit - len(again), now_ms)
             if not again and not fresh:
@@ -211,6 +213,8 @@ class Dispatch:
                 ]
                 receiver.found.set_result(Found(records, entry, ""))
                 return True
+        lead.look_soon()  # All of those are held or delayed: it is looked on, and others come between.
+        return False
 
     def _again(self, limit: int, now_ms: int) -> list[Again]:
         """What is ready and was seen before; what is not here is read."""
