@@ -22,6 +22,7 @@ _WORDS: Final = {
     "requests_per_s": "make {} requests/s",
     "connections": "have {} connections",
     "inflight_bytes": "have {} in flight",
+    "partition_changes_per_s": "create and delete {} partitions/s",
 }
 
 
@@ -37,6 +38,7 @@ _QUOTAS = View(
         _limit("Requests/s", "requests_per_s"),
         _limit("Connections", "connections"),
         _limit("In flight", "inflight_bytes"),
+        _limit("Partitions/s", "partition_changes_per_s"),
     ),
     name=lambda quota: str(quota["principal"]),
     items=lambda document: document.get("quotas", [document]),
@@ -72,6 +74,9 @@ def list_(session: Session, *, output: str | None) -> None:
 @click.option("--requests-per-s", type=float, help="Requests in a second.")
 @click.option("--connections", type=int, help="Connections open at once.")
 @click.option("--inflight-bytes", type=SIZE_BYTES, help="Records on their way at once.")
+@click.option(
+    "--partition-changes-per-s", type=float, help="Partitions created, added and deleted in a second."
+)
 @output_option(default=None)
 @cluster_options
 @click.pass_obj

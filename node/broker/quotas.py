@@ -20,6 +20,7 @@ class QuotaLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     requests_per_s: Rate | None = None
     connections: Count | None = None
     inflight_bytes: Count | None = None
+    partition_changes_per_s: Rate | None = None
 
 
 class QuotaInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -70,6 +70,9 @@ QUEUES: Final = 6
 MOVED_POSITIONS: Final = 6
 """The level from which on positions of groups in partitions move without records."""
 
+PARTITION_QUOTAS: Final = 6
+"""The level from which on a quota may limit how many partitions change in a second."""
+
 
 def below_level(level: int, needed: int) -> FloodmarkError | None:
     """Why a cluster at ``level`` refuses a command that needs ``needed``; None where it takes it."""

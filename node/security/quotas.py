@@ -26,13 +26,15 @@ FETCH: Final = "fetch_bytes_per_s"
 REQUESTS: Final = "requests_per_s"
 CONNECTIONS: Final = "connections"
 INFLIGHT: Final = "inflight_bytes"
-RATES: Final = (PRODUCE, FETCH, REQUESTS)
+PARTITIONS: Final = "partition_changes_per_s"
+RATES: Final = (PRODUCE, FETCH, REQUESTS, PARTITIONS)
 _WRITE: Final = "write"
 _READ: Final = "read"
 _WORDS: Final = {
     PRODUCE: "{0:g} bytes a second may be produced",
     FETCH: "{0:g} bytes a second may be read",
     REQUESTS: "{0:g} requests a second may be made",
+    PARTITIONS: "{0:g} partitions a second may be created, added and deleted",
 }
 _RETRY_CONNECTION_S: Final = 1.0
 Limits = Mapping[str, float]
@@ -108,15 +110,16 @@ class Quotas:
             return own
         return _NONE if principal in (ANONYMOUS, self._exempt) else self._everybody
 
-    def admit(self, context: Asking, operation: str, size: int) -> None:
-        """Count a request of ``size`` bytes. Raises ``TooManyRequests``, and then counts nothing."""
-        self._judge(context, operation, size, counts=True)
+    def admit(self, context: Asking, operation: str, size: int, partitions: int = 0) -> None:
+        """Count a request of ``size`` bytes, which changes so many partitions. Raises ``TooManyRequests``, and
+        then counts nothing."""
+        self._judge(context, operation, size, partitions, counts=True)
 
     def check(self, context: Asking, operation: str, size: int) -> None:
         """Raises what ``admit`` would, and counts nothing: what would be refused need not be read."""
-        self._judge(context, operation, size, counts=False)
+        self._judge(context, operation, size, 0, counts=False)
 
-    def _judge(self, context: Asking, operation: str, size: int, *, counts: bool) -> None:
+    def _judge(self, context: Asking, operation: str, size: int, partitions: int, *, counts: bool) -> None:
         if context.principal == self._exempt:
             return
         now = self._clock()
@@ -130,7 +133,8 @@ class Quotas:
                 if name == FETCH:
                     wait_s = bucket.owed_s(now) if operation == _READ else 0.0
                 else:
-                    count = 1 if name == REQUESTS else size if operation == _WRITE else 0
+                    of = {REQUESTS: 1, PARTITIONS: partitions}
+                    count = of.get(name, size if operation == _WRITE else 0)
                     wait_s = bucket.wait_s(count, now) if count else 0.0
                     wanted.append((bucket, count))
                 if wait_s > 0:

@@ -48,6 +48,10 @@ class Request(InsideRequest[R], Generic[R], frozen=True, kw_only=True):
         """Whether the audit is told of it whatever its operation is, as it changes where others go on."""
         return False
 
+    def changes_partitions(self, at: Service) -> int:  # noqa: ARG002
+        """How many partitions it creates, adds or deletes, as far as the node that is asked knows."""
+        return 0
+
     def check(self) -> None:
         """Check what can be checked without the cluster's state. Raises ``InvalidRequest``."""
 

@@ -225,7 +225,9 @@ class Service:
             return False
         return True
 
-    def admit(self, context: RequestContext, operation: Operation, size: int) -> None:
+    def admit(
+        self, context: RequestContext, operation: Operation, size: int, request: Request[Any] | None = None
+    ) -> None:
         """Count a request of ``size`` bytes against whoever's quota it is. Raises ``TooManyRequests``.
 
         Raises ``RuntimeError`` for the context of another request: what that one was allowed would count as
@@ -234,7 +236,8 @@ class Service:
         if _ADMITTED in context.judged:
             raise RuntimeError("a RequestContext belongs to one request: make another one")
         if self.quotas.are_set:
-            self.quotas.admit(context, operation, size)
+            partitions = 0 if request is None else request.changes_partitions(self)
+            self.quotas.admit(context, operation, size, partitions)
         context.judged.add(_ADMITTED)
 
     async def ask(self, context: RequestContext, request: Request[R], *, size: int = 0) -> Served[R]:
@@ -244,7 +247,7 @@ class Service:
         node that executes it does not judge it again.
         """
         self.permit(context, request)
-        self.admit(context, request.operation, size)
+        self.admit(context, request.operation, size, request)
         request.check()
         try:
             served = await self._serve(context, request)

@@ -83,6 +83,14 @@ class CreateTopic(Request[CreatedTopic], frozen=True, kw_only=True):
         if self.partitions is not None and not 1 <= self.partitions <= PARTITIONS_MAX:
             raise InvalidRequest(f"a topic has 1 to {PARTITIONS_MAX} partitions, not {self.partitions}")
 
+    def changes_partitions(self, at: Service) -> int:
+        """All of a new topic."""
+        return (
+            0
+            if _partitions_of(at, self.topic)
+            else _fitting(1 if self.partitions is None else self.partitions)
+        )
+
     async def execute(self, at: Service, context: RequestContext) -> CreatedTopic:
         """See ``Broker.topics.create``."""
         await _check_id(at, self.topic, self.topic_id)
@@ -136,6 +144,11 @@ class AlterTopic(Request[TopicDescription], frozen=True, kw_only=True):
         if self.config is not None:
             self.config.check()
 
+    def changes_partitions(self, at: Service) -> int:
+        """Those that come to the topic."""
+        before = _partitions_of(at, self.topic)
+        return max(0, _fitting(self.partitions or 0) - before) if before else 0
+
     async def execute(self, at: Service, context: RequestContext) -> TopicDescription:
         """The result has a warning where keys now map to other partitions."""
         await _check_id(at, self.topic, self.topic_id)
@@ -169,6 +182,10 @@ class DeleteTopic(Request[None], frozen=True, kw_only=True):
         """Raises ``InvalidName``."""
         check_name(self.topic)
 
+    def changes_partitions(self, at: Service) -> int:
+        """All that it has."""
+        return _partitions_of(at, self.topic)
+
     async def execute(self, at: Service, context: RequestContext) -> None:
         """See ``Broker.topics.delete``."""
         await _check_id(at, self.topic, self.topic_id)
@@ -179,6 +196,19 @@ async def _check_id(at: Service, name: str, asked: int | None) -> None:
     """A change that names a topic's id is made to that topic only. Nothing is awaited behind this."""
     if asked is not None:
         await at.topics.limits(name, asked)
+
+
+def _partitions_of(at: Service, name: str) -> int:
+    """How many this node knows of; 0 where there is no such topic."""
+    try:
+        return at.broker.topic_limits(name).partitions
+    except UnknownTopic:
+        return 0
+
+
+def _fitting(partitions: int) -> int:
+    """None of a number that is refused anyway."""
+    return partitions if 1 <= partitions <= PARTITIONS_MAX else 0
 
 
 def _existing(broker: Broker, name: str) -> TopicInfo | None:

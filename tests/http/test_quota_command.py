@@ -42,6 +42,8 @@ async def test_a_quota_is_set_listed_and_deleted(http: Harness) -> None:
         "principal": "ann",
         "limits": {"produce_bytes_per_s": 10_000_000, "requests_per_s": 1.5},
     }
+    partitions = await quota(http, "set", "ann", "--partition-changes-per-s", "20")
+    assert partitions.stderr == "ann may create and delete 20 partitions/s, at each node\n"
     await quota(http, "set", "ann", "--fetch-bytes-per-s", "40MB")
     table = (await quota(http, "list")).stdout
     assert "40.0 MB" in table

@@ -13,6 +13,7 @@ from node.budget import SharedBudget
 from node.http.connection import HELD_BACK_S
 from node.http.context import CONTEXT
 from node.metadata.delta import MetadataDelta
+from node.metadata.levels import PARTITION_QUOTAS
 from node.metadata.state import MetadataState, QuotaEntry
 from node.request_limits import RequestLimits
 from node.service.authentication import Identity, digest_of
@@ -363,3 +364,32 @@ class TestOfAddresses:
             headers = {**raw, **more, "Floodmark-Forwarded": MARK}
             assert (await http.call("POST", RECORDS, data=b"x", headers=headers)).status == 200
         assert (await http.call("GET", "/healthz")).status == 200
+
+
+async def test_partitions_that_change_are_counted_and_what_changes_none_is_free(node: Node) -> None:
+    """Created, added and deleted; a large topic passes a full bucket and is owed. Others are not held to it."""
+    node.http.cluster.level = PARTITION_QUOTAS
+    node.set(ann={"partition_changes_per_s": 4})
+
+    async def ask(who: str, method: str, topic: str, **body: object) -> Answer:
+        headers = {"Authorization": f"Bearer {who}"}
+        return await node.http.call(method, f"/v1/topics/{topic}", json=body or None, headers=headers)
+
+    assert (await ask("ann", "PUT", "x", partitions=3)).status == 201
+    assert (await ask("ann", "PUT", "x", partitions=3)).status == 200, "it is there"
+    assert (await ask("ann", "PATCH", "x", config={"retention_ms": 1000})).status == 200
+    assert (await ask("ann", "PUT", "wrong", partitions=1 << 40)).status == 400
+    assert (await ask("ann", "PUT", "y")).status == 201
+    refused = await ask("ann", "PUT", "z")
+    assert (refused.status, refused.json["quota"]) == (429, "partition_changes_per_s")
+    assert "4 partitions a second may be created, added and deleted" in refused.json["detail"]
+    assert refused.json["retry_after_s"] == 0.25
+    assert (await ask("bob", "PUT", "z")).status == 201
+    node.now += 1
+    assert (await ask("ann", "PATCH", "x", partitions=13)).status == 200
+    for method, topic in (("DELETE", "y"), ("PATCH", "x")):
+        refused = await ask("ann", method, topic, **({"partitions": 14} if method == "PATCH" else {}))
+        assert refused.status == 429
+    assert (await ask("ann", "GET", "x")).status == 200
+    node.now += 2.5
+    assert (await ask("ann", "DELETE", "y")).status == 204

@@ -10,6 +10,7 @@ from floodmark.errors import Conflict, InvalidRequest, NotFound
 from node.metadata.domains import quotas
 from node.metadata.domains.quotas import LIMITS, QUOTAS_MAX, RemoveQuota, SetQuota
 from node.metadata.domains.users import CreateUser, DeleteUser
+from node.metadata.levels import PARTITION_QUOTAS
 from node.metadata.state import QuotaEntry
 from tests.node.test_user_commands import Cluster
 
@@ -65,8 +66,11 @@ def test_what_no_node_could_hold_anybody_to_is_no_quota(command: SetQuota, words
 
 
 def test_the_least_of_each_limit_is_taken() -> None:
-    """Whoever sets that by mistake can still undo it."""
-    Cluster().does(quota(**{name: float(least) for name, least in LIMITS.items()}))
+    """Whoever sets that by mistake can still undo it. What came later needs a later level."""
+    cluster, every = Cluster(), quota(**{name: float(least) for name, least in LIMITS.items()})
+    cluster.refused(every, Conflict, "this needs feature level 6")
+    cluster.machine.state.level = PARTITION_QUOTAS
+    cluster.does(every)
 
 
 def test_there_are_so_many_quotas_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:

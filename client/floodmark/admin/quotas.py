@@ -24,6 +24,8 @@ class QuotaLimits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     connections: int | None = None
     inflight_bytes: int | None = None
     """Of bodies that have come and whose requests are not answered yet."""
+    partition_changes_per_s: float | None = None
+    """Partitions that are created, added and deleted with topics."""
 
 
 class Quota(msgspec.Struct, frozen=True, kw_only=True):

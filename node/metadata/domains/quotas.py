@@ -14,7 +14,7 @@ from floodmark.errors import Conflict, FloodmarkError, InvalidRequest, NotFound
 from node.metadata.command import Command, command_type
 from node.metadata.domains.users import ANONYMOUS, check_principal
 from node.metadata.edit import Edit
-from node.metadata.levels import SECURITY, below_level
+from node.metadata.levels import PARTITION_QUOTAS, SECURITY, below_level
 from node.metadata.state import Applied, QuotaEntry
 
 QUOTAS_MAX: Final = 10_000
@@ -27,8 +27,11 @@ LIMITS: Final = {
     "requests_per_s": 1,
     "connections": 1,
     "inflight_bytes": 1024,
+    "partition_changes_per_s": 1,
 }
 """Each with the least that it may be: enough to undo a quota that was set too low."""
+_NEED: Final = {"partition_changes_per_s": PARTITION_QUOTAS}
+"""The feature levels that limits need which came later."""
 _WHOLE: Final = ("connections", "inflight_bytes")
 
 
@@ -67,7 +70,8 @@ def check_quota(entry: QuotaEntry) -> FloodmarkError | None:
 def set_quota(edit: Edit, command: SetQuota) -> Applied:
     """The entry."""
     state, entry = edit.state, command.entry
-    if refused := (below_level(state.level, SECURITY) or check_quota(entry)):
+    needed = max((_NEED.get(name, SECURITY) for name in entry.limits), default=SECURITY)
+    if refused := (below_level(state.level, needed) or check_quota(entry)):
         return refused
     if len(state.quotas) >= QUOTAS_MAX and entry.principal not in state.quotas:
         return Conflict(
