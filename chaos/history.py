@@ -300,7 +300,17 @@ class QueueState(_Result, frozen=True, tag="queue_state"):
 
 
 Result = (
-    Produced | Page | Took | Bounds | Done | Described | Membership | Offsets | Deliveries | Settlements | QueueState
+    Produced
+    | Page
+    | Took
+    | Bounds
+    | Done
+    | Described
+    | Membership
+    | Offsets
+    | Deliveries
+    | Settlements
+    | QueueState
 )
 
 RESULT_OF: Final[dict[type[Action], type[Result]]] = {

@@ -1,4 +1,4 @@
-"""``floodmark group positions``: how far programs that store positions with records have processed their sources."""
+"""``floodmark group positions``: how far programs have come that store positions with their records."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A topic that members of the group read besides the others, and that is made again under them.
 
-Whenever it is another topic, with another id, its history has another name for it: what the group committed in
-one says nothing of the next. What is stored in it is not recorded, and only members read it.
+Whenever it is another topic, with another id, its history has another name for it: what the group committed
+in one says nothing of the next. What is stored in it is not recorded, and only members read it.
 """
 
 from __future__ import annotations

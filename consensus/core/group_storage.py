@@ -43,7 +43,7 @@ class GroupStorage:
 
     @property
     def state_bytes(self) -> int:
-        """Bytes of the file with the machine's state that the newest checkpoint names; 0 where it has none."""
+        """Bytes of the file with the machine's state that the newest checkpoint names; 0 without one."""
         large = self._parts.large
         return 0 if large is None or large.stored.reference is None else large.stored.reference.length
 

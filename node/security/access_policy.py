@@ -106,9 +106,9 @@ class AccessPolicy:
                 return closed(operation, resource)
         if kind is ResourceKind.TOPICS:
             return Forbidden(
-                f"{principal} may not read all topics that the pattern may ever describe, and it would tell of "
-                f"them: an administrator can allow it with `floodmark acl add --user {principal} --topic "
-                f"{name or PREFIX_EXAMPLE} --prefix --operation read`, or with --operation describe --cluster"
+                f"{principal} may not read all topics that the pattern may ever describe, and it would tell "
+                f"of them: an administrator can allow it with `floodmark acl add --user {principal} --topic "
+                f"{name or PREFIX_EXAMPLE} --prefix --operation read`, or --operation describe --cluster"
             )
         if resource == CLUSTER and operation is Operation.WRITE:
             return Forbidden(f"{principal} may write to no topic, and gets no producer id")

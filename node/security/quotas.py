@@ -111,8 +111,8 @@ class Quotas:
         return _NONE if principal in (ANONYMOUS, self._exempt) else self._everybody
 
     def admit(self, context: Asking, operation: str, size: int, partitions: int = 0) -> None:
-        """Count a request of ``size`` bytes, which changes so many partitions. Raises ``TooManyRequests``, and
-        then counts nothing."""
+        """Count a request of ``size`` bytes, which changes so many partitions. Raises ``TooManyRequests``,
+        and then counts nothing."""
         self._judge(context, operation, size, partitions, counts=True)
 
     def check(self, context: Asking, operation: str, size: int) -> None:

@@ -119,7 +119,7 @@ async def test_the_position_moves_also_while_nothing_is_made(client: Client, nod
     running = asyncio.create_task(process(position_every_s=0.05).run())
     await fill(client, range(101, 151))
     async with asyncio.timeout(20):
-        while await positions(nodes) != [150, 150]:
+        while await positions(nodes) != [150, 150]:  # noqa: ASYNC110 - another node is asked
             await asyncio.sleep(0.01)
     await fill(client, range(1, 3))
     async for record in client.read("out", 0, follow=True, start=10):

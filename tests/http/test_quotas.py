@@ -367,7 +367,7 @@ class TestOfAddresses:
 
 
 async def test_partitions_that_change_are_counted_and_what_changes_none_is_free(node: Node) -> None:
-    """Created, added and deleted; a large topic passes a full bucket and is owed. Others are not held to it."""
+    """Created, added and deleted; a large topic passes a full bucket and is owed. Others are free."""
     node.http.cluster.level = PARTITION_QUOTAS
     node.set(ann={"partition_changes_per_s": 4})
 

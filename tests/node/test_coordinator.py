@@ -109,7 +109,7 @@ async def _reasons(node: TestNode) -> list[str]:
 
 
 async def test_what_a_shard_takes_up_counts_as_the_nodes_data(tmp_path: Path) -> None:
-    """Its state file and its checkpoint too, as they are in its folder: in the node's list and for rebalancing."""
+    """Its state file and its checkpoint too, as on the disk: in the list of nodes, for rebalancing."""
     async with NodeCluster.running(tmp_path, 1) as cluster:
         await cluster.create("orders", partitions=50, replicas=1)
         (node,) = cluster.up

@@ -91,8 +91,8 @@ async def test_members_are_ended_in_time_and_outlive_their_coordinator(tmp_path:
 async def test_what_a_static_member_has_is_kept_until_its_session_ends_and_then_given_to_others(
     tmp_path: Path,
 ) -> None:
-    """Leaving for a while buys no time: the session counts from its last heartbeat (as in KIP-345). Whoever comes
-    back within it goes on with the same partitions, and whoever comes later begins like anybody."""
+    """Leaving for a while buys no time: the session counts from its last heartbeat (as in KIP-345). Whoever
+    comes back within it goes on with the same partitions, and whoever comes later begins like anybody."""
     async with NodeCluster.running(tmp_path, 1) as cluster:
         await cluster.create("orders", partitions=4)
         (node,) = cluster.up

@@ -56,8 +56,8 @@ def _offset(offset: int, partition: int = 0, **more: Any) -> dict[str, Any]:
 
 
 async def test_what_is_committed_in_a_topic_that_was_made_again_is_refused_for_good(ask: Asking) -> None:
-    """404 at every node, and not as something that may be sent again; the rest of it is done where that is asked
-    for. Whoever names no id means the new one."""
+    """404 at every node, and not as something that may be sent again; the rest of it is done where that is
+    asked for. Whoever names no id means the new one."""
     nodes = ask.cluster.up
     old = (await ask.done(nodes[0], "GET", "/v1/topics/orders"))["topic_id"]
     await ask.done(nodes[0], "DELETE", "/v1/topics/orders")

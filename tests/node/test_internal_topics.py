@@ -109,8 +109,8 @@ GROUPS_AND_QUEUES: Final[tuple[tuple[str, str, dict[str, Any] | None], ...]] = (
 async def test_a_topic_of_the_coordinators_name_that_a_user_made_is_named_in_a_refusal(
     tmp_path: Path, partitions: int
 ) -> None:
-    """Earlier builds took any name. At the metadata's leader and others; nothing is stored in it, and nodes stay
-    ready and tell their metrics."""
+    """Earlier builds took any name. At the metadata's leader and others; nothing is stored in it, and nodes
+    stay ready and tell their metrics."""
     async with NodeCluster.running(tmp_path) as cluster:
         await cluster.create("orders")
         await cluster.create(COORDINATOR_TOPIC, partitions=partitions, replicas=2)

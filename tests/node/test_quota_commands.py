@@ -69,8 +69,7 @@ def test_the_least_of_each_limit_is_taken() -> None:
     """Whoever sets that by mistake can still undo it. What came later needs a later level."""
     cluster, every = Cluster(), quota(**{name: float(least) for name, least in LIMITS.items()})
     cluster.refused(every, Conflict, "this needs feature level 6")
-    cluster.machine.state.level = PARTITION_QUOTAS
-    cluster.does(every)
+    Cluster(PARTITION_QUOTAS).does(every)
 
 
 def test_there_are_so_many_quotas_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Groups on real processes: the leader of their shard is killed while members read, commit and say that they live."""
+"""Groups on real processes: the leader of their shard is killed while members read, commit and live on."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ async def test_what_somebody_may_do_with_a_group(tmp_path: Path) -> None:
 
 
 async def test_a_pattern_needs_to_read_all_that_it_ever_describes(tmp_path: Path) -> None:
-    """By an entry for a prefix of it, with nothing denied below; or to describe the cluster. At every node."""
+    """By an entry for a prefix of it, with nothing denied below; or to describe the cluster. At any node."""
     async with secured(tmp_path) as four:
         await four.cluster.create("team-orders", replicas=2)
         for user in ("ann", "bob", "eve"):

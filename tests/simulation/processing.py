@@ -1,9 +1,10 @@
 """Programs that process a source exactly once, and are killed: as ``client.process`` does it, over one group.
 
 Each takes the source over, learns where the one before has come to, and stores batches with positions,
-several at a time; where it makes nothing of what it reads, it moves the position alone. Requests come late and again, also those of programs that are no more. Whatever crashes
-meanwhile, in the committed log each batch goes on where the one before it ended: a position and its records
-are there together or not at all, and nothing is made twice or left out.
+several at a time; where it makes nothing of what it reads, it moves the position alone. Requests come late
+and again, also those of programs that are no more. Whatever crashes meanwhile, in the committed log each
+batch goes on where the one before it ended: a position and its records are there together or not at all, and
+nothing is made twice or left out.
 """
 
 from __future__ import annotations
@@ -171,10 +172,7 @@ class Processing:
             return
         machine.sequences.begin(group.term)
         machine.order.begin(group.term)
-        if self._late and rng.random() < 0.2:
-            self._send(None, rng.choice(self._late), replica, machine)
-        if self._late_moves and rng.random() < 0.1:
-            self._move(None, rng.choice(self._late_moves), replica, machine)
+        self._comes_late(replica, machine)
         place = rng.randrange(len(self._programs))
         program = self._programs[place]
         if rng.random() < 0.01:
@@ -182,16 +180,19 @@ class Processing:
         elif program.epoch is None:
             self._take_over(place, program, replica, machine)
         elif program.passing is not None or (not program.under_way and rng.random() < 0.3):
-            if program.passing is None:
-                to = program.next_offset + rng.randint(1, 9)
-                program.passing = Moved(*SOURCE, to, program.epoch, program.name)
-                self._late_moves.append(program.passing)
-            self._move(program, program.passing, replica, machine)
+            self._move(program, self._passing(program), replica, machine)
         else:
             if len(program.under_way) < UNDER_WAY_MAX and rng.random() < 0.6:
                 program.under_way.append(self._made(program))
             if program.under_way:
                 self._send(place, rng.choice(program.under_way), replica, machine)
+
+    def _comes_late(self, replica: Replica, machine: ChainMachine) -> None:
+        rng = self._rng
+        if self._late and rng.random() < 0.2:
+            self._send(None, rng.choice(self._late), replica, machine)
+        if self._late_moves and rng.random() < 0.1:
+            self._move(None, rng.choice(self._late_moves), replica, machine)
 
     def _kill(self, place: int) -> None:
         """Another one takes its place; what it has sent may still arrive."""
@@ -230,6 +231,15 @@ class Processing:
         program.epoch, program.sequence = begun.epoch, 0
         program.next_offset = 0 if kept is None or kept.next_offset is None else kept.next_offset
         self.taken_over += 1
+
+    def _passing(self, program: Program) -> Moved:
+        """Where it moves to, the same until it has an answer."""
+        if program.passing is None:
+            assert program.epoch is not None, "it has taken over"
+            to = program.next_offset + self._rng.randint(1, 9)
+            program.passing = Moved(*SOURCE, to, program.epoch, program.name)
+            self._late_moves.append(program.passing)
+        return program.passing
 
     def _move(self, program: Program | None, moved: Moved, replica: Replica, machine: ChainMachine) -> None:
         try:

@@ -54,7 +54,7 @@ class ProcessOptions(msgspec.Struct, frozen=True, kw_only=True):
     batch_bytes   what is stored at once, about; all that one record is made into is always stored at once
     compression   "zstd" or "none"
     timeout_s     how long one request may go on failing before ``run`` fails; None for the client's
-    position_every_s  how often at most the position is stored by itself, while nothing is made of what is read
+    position_every_s  how often at most the position is stored by itself, while nothing is made of records
     """
 
     partitions: Sequence[int] | None = None

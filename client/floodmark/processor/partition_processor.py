@@ -1,7 +1,8 @@
 """One source partition and what is made of it: read, made and stored, after a failure from the position on.
 
 What is made waits for the batch before it to be stored: so batches grow with how long storing takes, and the
-next one is made meanwhile. While nothing is made of what is read, the position is stored by itself now and then.
+next one is made meanwhile. While nothing is made of what is read, the position is stored by itself now and
+then.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _STEPS_AT_ONCE: Final = 500
 
 
 class _Made:
-    """What was made of the records before ``next_offset`` and behind what was made before; perhaps nothing."""
+    """What was made of the records before ``next_offset`` and behind what was made before; or nothing."""
 
     __slots__ = ("next_offset", "records", "size")
 
