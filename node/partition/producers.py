@@ -150,9 +150,9 @@ def cut(state: bytes, frames: Iterable[Frame], *, index: int, offset: int) -> by
     """A stored table without what comes from behind entry ``index``, where the log of these ``frames`` ends,
     before ``offset``.
 
-    What a recovery has lost must not be taken for stored, nor new entries of the same indexes for old ones. Of
-    producers of which the log has nothing what they stored before it stays. Positions that are not in the log
-    go: it is not kept which entry moved them. Raises as ``ProducerTable.restore``.
+    What a recovery has lost must not be taken for stored, nor new entries of the same indexes for old ones.
+    Of producers of which the log has nothing what they stored before it stays. Positions that are not in the
+    log go: it is not kept which entry moved them. Raises as ``ProducerTable.restore``.
     """
     table = ProducerTable()
     table.restore(state)

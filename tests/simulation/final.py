@@ -24,6 +24,22 @@ READ_BYTES = 3000
 
 def check_everything(cluster: Cluster) -> None:
     """Raise a ``Violation`` when a replica's log, reads or state differ from the ledger."""
+    _states_are_those_of_the_ledger(cluster)
+    for replica in cluster.in_order():
+        if replica.group is not None and not replica.outside:
+            try:
+                _log_holds_what_was_committed(cluster, replica)
+                _reads_give_the_same_bytes(cluster, replica)
+            except (LogCorrupt, InvalidBatch):
+                # Damage that nobody has read yet is found by whoever reads it, and never served.
+                require(replica.damaged, "no corruption by itself", replica.name)
+    if cluster.profile.large:
+        for replica in cluster.in_order():
+            if not replica.outside:
+                _nothing_is_left_over(replica)
+
+
+def _states_are_those_of_the_ledger(cluster: Cluster) -> None:
     expected = AppliedHistory()
     reference: ChainMachine | LargeMachine | ShardMachine = ChainMachine(
         "the ledger", expected, cluster.ledger.committed, {}
@@ -39,18 +55,6 @@ def check_everything(cluster: Cluster) -> None:
         if isinstance(reference, ChainMachine) and (made := cluster.history.cuts.get(index)) is not None:
             expected.forget_after(index - 1)
             reference.restore(made)
-    for replica in cluster.in_order():
-        if replica.group is not None and not replica.outside:
-            try:
-                _log_holds_what_was_committed(cluster, replica)
-                _reads_give_the_same_bytes(cluster, replica)
-            except (LogCorrupt, InvalidBatch):
-                # Damage that nobody has read yet is found by whoever reads it, and never served.
-                require(replica.damaged, "no corruption by itself", replica.name)
-    if cluster.profile.large:
-        for replica in cluster.in_order():
-            if not replica.outside:
-                _nothing_is_left_over(replica)
 
 
 def _nothing_is_left_over(replica: Replica) -> None:

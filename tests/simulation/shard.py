@@ -153,7 +153,7 @@ class Lead:
             self._propose(what, decision, told)
 
     def refresh(self) -> None:
-        """Topics may have changed, just now or before it led: targets are made for them, until that is done."""
+        """Topics may have changed, just now or before it led: targets are made for them until it is done."""
 
         def told(done: Any) -> None:
             if done is None and self.leads:
