@@ -13,7 +13,7 @@ class Acl(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     principal: str
     kind: str
-    """``topic``, ``group``, ``stream`` or ``cluster``."""
+    """``topic``, ``group``, ``stream``, ``queue`` or ``cluster``."""
     name: str = ""
     """Empty for the cluster; with the pattern ``prefix``, for every resource of the kind."""
     pattern: str = "literal"
