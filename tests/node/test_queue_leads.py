@@ -46,6 +46,7 @@ class Topic:
         self.reads = 0
         self.waits = 0
         self.gone: set[int] = set()
+        self.key_of: Callable[[int], bytes | None] = lambda _: None
         self.more = asyncio.Event()
 
     def partitions(self, topic_id: int) -> int:
@@ -57,7 +58,10 @@ class Topic:
     async def read(self, topic_id: int, partition: int, offset: int, *, max_bytes: int) -> Chunk:
         self.reads += 1
         end = min(offset + 10, self.counts[partition])
-        records = [None if at in self.gone else Record(None, None, b"%d" % at) for at in range(offset, end)]
+        records = [
+            None if at in self.gone else Record(None, self.key_of(at), b"%d" % at)
+            for at in range(offset, end)
+        ]
         pieces = [Piece(offset, 5, 0, records)] if records else []
         return Chunk(pieces, max(end, offset), 0, self.counts[partition])
 
@@ -111,7 +115,8 @@ class Shard:
         self.around = QueuesAround(lambda: 1_000)
         self.around.records = self.topic
         self.around.letters = letters or cast(DeadLetterTarget, None)
-        proposals = Proposals(host=cast(GroupHost, self.log), raft_group=1, tally=CoordinatorTally())
+        self.tally = CoordinatorTally()
+        proposals = Proposals(host=cast(GroupHost, self.log), raft_group=1, tally=self.tally)
         self.proposals = proposals
         self.leads = QueueLeads(proposals, self.log.machine, self.around)
 
@@ -339,6 +344,21 @@ async def test_a_queue_that_nobody_asks_costs_nothing(monkeypatch: pytest.Monkey
     await asyncio.sleep(0.1)
     assert shard.topic.reads == reads
     assert offsets((await shard.receive(1)).records) in ([0], [1])
+    shard.end()
+
+
+async def test_it_is_looked_past_many_records_of_one_key_a_few_at_a_time() -> None:
+    """Also for one who does not want to wait; others have their turns meanwhile."""
+    shard = Shard(count=2_000)
+    shard.topic.key_of = lambda offset: b"other" if offset == 1_900 else b"key"
+    await shard.made(ordering="key")
+    shard.log.at_once = True
+    held = (*(await shard.receive(1)).records, *(await shard.receive(1)).records)
+    assert [(each.place.partition, each.place.offset) for each in held] == [(0, 0), (1, 0)]
+    frames = shard.tally.frames
+    (other,) = (await shard.receive(1, wait_s=0)).records
+    assert other.place.offset == 1_900
+    assert shard.tally.frames - frames > 5
     shard.end()
 
 

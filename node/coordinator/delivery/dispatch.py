@@ -163,6 +163,7 @@ class Dispatch:
     def pump(self) -> None:
         """Give what there is to those who wait."""
         receivers, view = self._receivers, self._lead.view
+        self._looks_on = False
         if not receivers:
             return
         if self._ahead is not None:
@@ -213,7 +214,9 @@ class Dispatch:
                 ]
                 receiver.found.set_result(Found(records, entry, ""))
                 return True
-        lead.look_soon()  # All of those are held or delayed: it is looked on, and others come between.
+        # All of those are held or delayed: it is looked on, and others come between.
+        self._looks_on = True
+        lead.look_soon()
         return False
 
     def _again(self, limit: int, now_ms: int) -> list[Again]:
