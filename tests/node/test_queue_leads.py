@@ -355,6 +355,8 @@ async def test_it_is_looked_past_many_records_of_one_key_a_few_at_a_time() -> No
     shard.log.at_once = True
     held = (*(await shard.receive(1)).records, *(await shard.receive(1)).records)
     assert [(each.place.partition, each.place.offset) for each in held] == [(0, 0), (1, 0)]
+    await shard.until(lambda: shard.topic.reads >= 400)
+    await turns(10)  # All of it was read ahead.
     frames = shard.tally.frames
     (other,) = (await shard.receive(1, wait_s=0)).records
     assert other.place.offset == 1_900

@@ -131,19 +131,18 @@ class Dispatch:
         ahead.look_again()
         loop = asyncio.get_running_loop()
         end = loop.time() + LOOK_S
-        while not receiver.found.done():
+        while not receiver.found.done() and (left := end - loop.time()) > 0:
             looking: list[asyncio.Future[Any]] = [ahead.caught_up(), *self.payloads.reading]
             looking = [each for each in looking if not each.done()]
-            if not looking:
-                self.pump()  # Which may have more to be read of what was seen before.
-                if not self.payloads.reading:
-                    return
+            if looking:
+                looking.append(receiver.found)
+                await asyncio.wait(looking, timeout=left, return_when="FIRST_COMPLETED")
                 continue
-            left = end - loop.time()
-            if left <= 0:
+            self.pump()  # Which may have more to be read of what was seen before.
+            if self._looks_on:
+                await asyncio.sleep(0)
+            elif not self.payloads.reading:
                 return
-            looking.append(receiver.found)
-            await asyncio.wait(looking, timeout=left, return_when="FIRST_COMPLETED")
 
     def next_due_ms(self) -> int | None:
         """When something may be ready for those who wait, by the wall clock."""
