@@ -43,6 +43,7 @@ class Rule(enum.Enum):
     Q7 = "records of one key are delivered as if they had none"
     Q8 = "records that wait for their time are passed, and not written down"
     Q9 = "a dead letter is sent before it is stored that its record died"
+    Q10 = "a leader begins anew in its term while something that it decided is under way"
 
 
 IN_THE_GROUP = frozenset({Rule.M1, Rule.M2, Rule.M3, Rule.M4})

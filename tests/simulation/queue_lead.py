@@ -79,6 +79,16 @@ class QueueLead:
         return may_decide(self.replica, self._broken)
 
     @property
+    def may_be_followed(self) -> bool:
+        """Whether another one may begin: what it decided is stored or will never be. One in the same term
+        could else begin without what is under way, as after a transfer of leadership that came to nothing."""
+        if self.leads:
+            return False
+        group = self.replica.group
+        is_same = group is self._group and group.term == self._term
+        return not is_same or not self._under_way or Rule.Q10 in self._broken
+
+    @property
     def wall_ms(self) -> int:
         """The time of day as this node has it."""
         return self._workers.wall_ms(self.replica.name)

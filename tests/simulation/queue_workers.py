@@ -122,7 +122,7 @@ class Workers:
     def _tick(self) -> None:
         for replica in self.cluster.leaders():
             lead = self._leads.get(replica.name)
-            if (lead is None or not lead.leads) and may_decide(replica, self.cluster.broken):
+            if (lead is None or lead.may_be_followed) and may_decide(replica, self.cluster.broken):
                 lead = self._leads[replica.name] = QueueLead(self, replica)
             if lead is not None:
                 lead.look()
