@@ -20,7 +20,7 @@ from node.service.queue_settings import DEAD_SUFFIX, QueueSettings, ShownSetting
 from node.service.request_context import RequestContext
 from node.service.requests import Request
 from node.service.shard_pages import listed
-from node.service.topic_changes import CreateTopic
+from node.service.topic_changes import CreateTopic, partitions_of
 
 if TYPE_CHECKING:
     from node.service.service import Service
@@ -146,6 +146,13 @@ class PutQueue(Request[StoredQueue], frozen=True, kw_only=True):
     def also(self) -> Iterable[tuple[Operation, Resource]]:
         """What it hands out is to be read."""
         return ((Operation.READ, topic(self.config.topic)),)
+
+    def changes_partitions(self, at: Service) -> int:
+        """Those of the topic of dead letters, where there is none of its name."""
+        name = self.config.dead_letter_topic
+        if name is msgspec.UNSET:
+            name = self.queue + DEAD_SUFFIX
+        return partitions_of(at, self.config.topic) if name and not partitions_of(at, name) else 0
 
     def check(self) -> None:
         """Raises ``InvalidName``, ``InvalidRequest``."""

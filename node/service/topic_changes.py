@@ -87,7 +87,7 @@ class CreateTopic(Request[CreatedTopic], frozen=True, kw_only=True):
         """All of a new topic."""
         return (
             0
-            if _partitions_of(at, self.topic)
+            if partitions_of(at, self.topic)
             else _fitting(1 if self.partitions is None else self.partitions)
         )
 
@@ -146,7 +146,7 @@ class AlterTopic(Request[TopicDescription], frozen=True, kw_only=True):
 
     def changes_partitions(self, at: Service) -> int:
         """Those that come to the topic."""
-        before = _partitions_of(at, self.topic)
+        before = partitions_of(at, self.topic)
         return max(0, _fitting(self.partitions or 0) - before) if before else 0
 
     async def execute(self, at: Service, context: RequestContext) -> TopicDescription:
@@ -184,7 +184,7 @@ class DeleteTopic(Request[None], frozen=True, kw_only=True):
 
     def changes_partitions(self, at: Service) -> int:
         """All that it has."""
-        return _partitions_of(at, self.topic)
+        return partitions_of(at, self.topic)
 
     async def execute(self, at: Service, context: RequestContext) -> None:
         """See ``Broker.topics.delete``."""
@@ -198,7 +198,7 @@ async def _check_id(at: Service, name: str, asked: int | None) -> None:
         await at.topics.limits(name, asked)
 
 
-def _partitions_of(at: Service, name: str) -> int:
+def partitions_of(at: Service, name: str) -> int:
     """How many this node knows of; 0 where there is no such topic."""
     try:
         return at.broker.topic_limits(name).partitions

@@ -87,7 +87,7 @@ class _ItsQuotas(Quotas):
         self.are_set = True
         self._policy = policy
 
-    def admit(self, context: Asking, operation: str, size: int) -> None:
+    def admit(self, context: Asking, operation: str, size: int, partitions: int = 0) -> None:
         self._policy.admit(size)
 
     def check(self, context: Asking, operation: str, size: int) -> None: ...

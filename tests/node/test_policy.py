@@ -216,7 +216,7 @@ class CountingQuotas(Quotas):
         self.are_set = True
         self.admitted = 0
 
-    def admit(self, context: Asking, operation: str, size: int) -> None:
+    def admit(self, context: Asking, operation: str, size: int, partitions: int = 0) -> None:
         self.admitted += 1
 
 

@@ -372,6 +372,14 @@ async def test_a_quota_of_what_is_fetched_goes_for_queues_too(ask: Asking) -> No
     status, problem = await ask(node, "POST", f"{_RECEIVE}?wait=20s")
     assert (status, problem["code"], problem["quota"]) == (429, "too_many_requests", "fetch_bytes_per_s")
     assert (await ask.done(node, "GET", QUEUE))["in_flight"] == 1
+    await ask.cluster.create("wide", partitions=20)
+    wide = {**SETTINGS, "topic": "wide"}
+    await ask.done(node, "PUT", "/v1/quotas/anonymous", {"partition_changes_per_s": 1})
+    assert (await ask(node, "PUT", "/v1/queues/second", wide))[0] == 201, "it is owed"
+    status, problem = await ask(node, "PUT", "/v1/queues/third", wide)
+    assert (status, problem["quota"]) == (429, "partition_changes_per_s"), "of its dead letters"
+    assert (await ask(node, "PUT", "/v1/queues/third", {**wide, "dead_letter_topic": None}))[0] == 201
+    assert (await ask(node, "PUT", "/v1/queues/second", wide))[0] == 200
 
 
 async def test_who_waits_holds_little_of_the_memory_for_answers(ask: Asking) -> None:
