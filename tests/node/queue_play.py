@@ -4,6 +4,7 @@ step. It knows every record's fate by itself, and reads the view only to compare
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 from typing import Any
 
 import msgspec
@@ -24,7 +25,8 @@ PARTITIONS = 2
 
 class Record:
     """``since``: not delivered before. ``ripe``: it was due at a look of this leader. ``failed``: deliveries
-    that count. ``ended``: how the last one did. ``end_s``: when its lease does."""
+    that count. ``ended``: how the last one did. ``end_s``: when its lease does. ``until_s``: when its wait
+    for the next one is over, wherever the clock is set meanwhile."""
 
     def __init__(self, key: int, since: int) -> None:
         self.key = key
@@ -34,6 +36,7 @@ class Record:
         self.deliveries = 0
         self.failed = 0
         self.end_s = 0.0
+        self.until_s = inf
         self.ripe = False
         self.ended: Action | str = ""
 
@@ -45,6 +48,12 @@ class Record:
     def opens(self, since: int, ended: Action | str = "") -> None:
         """It waits."""
         self.state, self.since, self.ripe, self.ended = OPEN, since, False, ended
+        self.until_s = inf
+
+    def waits(self, since: int, now_ms: int, clock_s: float, ended: Action | str) -> None:
+        """It waits for its next delivery."""
+        self.opens(since, ended)
+        self.until_s = clock_s + (since - now_ms) / 1_000
 
 
 class QueuePlay:
@@ -126,7 +135,8 @@ class QueuePlay:
     def _delivered(self, place: Place, deliveries: int) -> None:
         record, now_ms = self.records[place], self.kept.now_ms
         assert record.state in (NEW, OPEN), f"{place} was delivered while it is {record.state}"
-        assert record.since <= now_ms or record.ripe, f"{place} came {record.since - now_ms} ms early"
+        is_due = record.since <= now_ms or record.ripe or record.until_s <= self.kept.clock_s + 1e-9
+        assert is_due, f"{place} came {record.since - now_ms} ms early"
         if self.by_key and record.key:
             self._in_order(place, record)
         record.deliveries += 1
@@ -184,7 +194,7 @@ class QueuePlay:
         elif action is Action.EXTEND:
             record.end_s = self._end_s(delay_ms)
         elif action is Action.RELEASE:
-            record.opens(now_ms + (delay_ms or 0), action)
+            record.waits(now_ms + (delay_ms or 0), now_ms, self.kept.clock_s, action)
 
     def _late(self, place: Place, record: Record, lease: int, action: Action, answer: Settled) -> None:
         assert answer is not Settled.DONE, f"{action} of {place} by lease {lease} counts, and is late"
@@ -201,7 +211,7 @@ class QueuePlay:
         if counts and record.failed >= self.kept.config.max_deliveries:
             self._dies(place, record, ended)
         else:
-            record.opens(again_ms, ended)
+            record.waits(again_ms, self.kept.now_ms, self.kept.clock_s, ended)
 
     def _dies(self, place: Place, record: Record, ended: Action | str) -> None:
         record.ended = ended

@@ -125,3 +125,29 @@ def test_single_records_that_are_gone_are_not_waited_for() -> None:
     assert kept.queue.lanes[TOPIC, 0].source.lost == 0
     assert kept.settle(Action.ACK, [1]) == [DONE]
     assert kept.offsets(5) == [3]
+
+
+def test_who_waits_for_the_next_delivery_waits_no_longer_when_the_clock_is_set_back() -> None:
+    """Neither at the leader that has seen it nor at a new one; a time that was asked for stays."""
+    for is_new in (False, True):
+        kept = KeptQueue(backoff_ms=(1_000,))
+        kept.produce([None, None])
+        kept.passes(3_600_000)
+        kept.produce([None], deliver_at_ms=kept.now_ms + 1_000)
+        assert kept.offsets(10) == [0, 1]
+        assert kept.settle(Action.NACK, [0]) == [DONE]
+        assert kept.offsets(10) == []
+        kept.now_ms -= 3_600_000
+        if is_new:
+            kept.queue = kept.again()
+        assert kept.offsets(10) == [], "nor is it early"
+        kept.passes(999)
+        assert kept.offsets(10) == []
+        kept.passes(1)
+        assert kept.offsets(10) == [0]
+        assert kept.settle(Action.NACK, [0], lease=kept.leases) == [DONE]
+        kept.passes(999)
+        assert kept.offsets(10) == [], "the next wait is one of its own"
+        kept.passes(1)
+        assert kept.offsets(10) == [0]
+        assert kept.queue.delayed == 1

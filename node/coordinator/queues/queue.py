@@ -33,6 +33,10 @@ REMEMBERED_MAX: Final = 10_000
 """Records of which the leader knows by which lease they were settled, the last ones."""
 LOOKS_MAX: Final = 256
 """So much of what is due is taken note of at once: some 15 ms where all of it is of different pairs."""
+SET_BACK_MS: Final = 1_000
+"""The wall clock is moved by less than this all the time."""
+_RUN: Final = 0
+_TIMES: Final = -1
 READY_MAX: Final = 10_000
 """Records that are due and taken note of; others are when those have been delivered."""
 
@@ -59,7 +63,10 @@ class Queue:
         """Where dead letters are that are on their way through the queue again."""
         self.visibility = Visibility()
         self.outcomes = Outcomes()
-        self._due: list[tuple[int, int, int, int, bool]] = []
+        self._due: list[tuple[int, int, int, int, int]] = []
+        """When, topic, partition, first offset, and what: times, a run that waits until then, or one of this
+        lease that waits no longer than until then."""
+        self._seen_ms = 1 << 62
         self._remembered: deque[tuple[Lane, Sequence[int], tuple[int, str]]] = deque()
         self._remembers = 0
         self._clock_s = 0.0
@@ -130,18 +137,34 @@ class Queue:
     def advance(self, now_ms: int) -> None:
         """Take note of what is due by the wall clock. Before each step that leases, and before a look at
         ``ready_now``."""
+        if self._seen_ms - now_ms > SET_BACK_MS:
+            self._is_set_back(now_ms)
+        self._seen_ms = now_ms
         for _ in range(LOOKS_MAX):
             if not self._due or self._due[0][0] > now_ms or len(self.ready) >= READY_MAX:
                 break
-            due_ms, topic_id, partition, first, times = heapq.heappop(self._due)
+            due_ms, topic_id, partition, first, what = heapq.heappop(self._due)
             lane = self.lane(topic_id, partition)
-            if times:
+            if what == _TIMES:
                 lane.ripen(first, due_ms, now_ms)
                 continue
             run = lane.runs.get(first)
-            if run is not None and run.value.state == State.WAITING and run.value.due_ms == due_ms:
+            if run is None or run.value.state != State.WAITING:
+                continue
+            if run.value.due_ms == due_ms if what == _RUN else run.value.lease == what:
                 for offset in run.offsets():
                     self.ready[lane.place(offset)] = None
+
+    def _is_set_back(self, now_ms: int) -> None:
+        """The wall clock went back, or another one counts from now on. Records that wait for their next
+        delivery do so no longer than they were told to; those with a time of their own wait for that time.
+        """
+        for lane in self.lanes.values():
+            for first, run in lane.runs.items():
+                value = run.value
+                if value.state == State.WAITING and value.due_ms - now_ms > value.visible_ms:
+                    at = (lane.topic_id, lane.partition, first, value.lease)
+                    heapq.heappush(self._due, (now_ms + value.visible_ms, *at))
 
     def ready_now(self, now_ms: int, limit: int, skip: Container[Place] = ()) -> list[Place]:
         """Records that may be delivered (again), the longest ready one first. Read them, and ``lease``."""
@@ -222,7 +245,8 @@ class Queue:
 
     def comes_due(self, due_ms: int, lane: Lane, first: int, *, times: bool = False) -> None:
         """Something is to be looked at then."""
-        heapq.heappush(self._due, (due_ms, lane.topic_id, lane.partition, first, times))
+        what = _TIMES if times else _RUN
+        heapq.heappush(self._due, (due_ms, lane.topic_id, lane.partition, first, what))
 
     def leased(self, run: Run, records: int) -> None:
         """A worker has some more."""

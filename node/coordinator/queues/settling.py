@@ -160,7 +160,7 @@ class _Ending:
             state=State.WAITING,
             excused=excused,
             due_ms=self._now_ms + delay_ms,
-            visible_ms=0,
+            visible_ms=delay_ms,
             ended=ended,
             reason=reason[:REASON_CHARACTERS_MAX],
         )

@@ -78,7 +78,7 @@ class RunValue(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=Fa
     ``open``: which of the offsets are in it, the first one in the lowest bit of the first byte; b"" for all.
     ``keys``: 8 bytes for each offset, big-endian, 0 for no key; b"" where the order of keys is nothing to the
     queue. ``excused``: deliveries that do not count against ``max_deliveries``. ``due_ms``: when the lease
-    ends, when it is delivered again, or when it died. ``visible_ms``: how long a lease is.
+    ends, when it is delivered again, or when it died. ``visible_ms``: how long a lease is, or that wait.
     """
 
     version: int = VERSION
