@@ -89,7 +89,7 @@ _GROUP_SHARE = 0.5
 """Of the runs that lose no majority have members of a consumer group, so many:"""
 _GROUP_MEMBERS = 8
 _QUEUE_SHARE = 0.5
-"""Likewise of workers of a queue. Clocks do not jump then: what waits for a time waits by them."""
+"""Likewise of workers of a queue."""
 _QUEUE_WORKERS = 8
 
 
@@ -107,8 +107,10 @@ def random_scenario(
     faults = tuple(_timeline(rng, duration_s, _Shape(nodes), chosen))
     loses = any(timed.fault.loses_records for timed in faults)
     members = _GROUP_MEMBERS if rng.random() < _GROUP_SHARE else 0
+    workers = _QUEUE_WORKERS if rng.random() < _QUEUE_SHARE else 0
     jumps = any(isinstance(timed.fault, ClockJump) for timed in faults)
-    workers = _QUEUE_WORKERS if rng.random() < _QUEUE_SHARE and not jumps else 0
+    # What has a time comes by the clocks.
+    delayed_per_s = 0.0 if jumps else Workload().delayed_per_s
     return Scenario(
         name="random",
         description=f"Drawn from seed {seed}.",
@@ -119,7 +121,7 @@ def random_scenario(
         replication=min(_REPLICATION, nodes),
         workload=Workload(topic_admins=0)
         if loses
-        else Workload(group_members=members, queue_workers=workers),
+        else Workload(group_members=members, queue_workers=workers, delayed_per_s=delayed_per_s),
         faults=faults,
     )
 
