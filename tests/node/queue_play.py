@@ -232,7 +232,7 @@ class QueuePlay:
         while self.queue.visibility.over(kept.clock_s):
             runs = self.queue.visibility.over(kept.clock_s)
             closed = self.queue.state.breaker == CLOSED
-            ended = [run.lane.place(offset) for run in runs for offset in run.offsets()]
+            ended = [run.share.place(offset) for run in runs for offset in run.offsets()]
             kept.take(settling.end(self.queue, clock_s=kept.clock_s, now_ms=kept.now_ms))
             for place in ended:
                 assert place in over, f"the lease of {place} ended early"
@@ -253,7 +253,7 @@ class QueuePlay:
         for place, record in self.records.items():
             record.ripe = False
             if record.state == LEASED:
-                run = self.queue.lanes[place[:2]].at[place.offset]
+                run = self.queue.shares[place[:2]].at[place.offset]
                 record.end_s = self._end_s(run.value.visible_ms)
 
     def retention(self, partition: int, records: int) -> None:
@@ -279,7 +279,7 @@ class QueuePlay:
     def letters_are_sent(self, most: int) -> None:
         """Some dying records are stored with the dead letters."""
         kept = self.kept
-        for topic_id, partition in list(self.queue.lanes):
+        for topic_id, partition in list(self.queue.shares):
             sent = []
             for number, offset, _ in list(self.queue.dying(topic_id, partition))[:most]:
                 place = Place(topic_id, partition, offset)
@@ -357,24 +357,24 @@ class QueuePlay:
         assert queue.in_flight == in_hand <= config.max_in_flight
         assert all(0 < records <= config.max_in_flight_per_worker for records in queue.workers.values())
         assert sum(queue.workers.values()) == in_hand
-        for (topic_id, _), lane in queue.lanes.items():
+        for (topic_id, _), share in queue.shares.items():
             assert (
                 topic_id != TOPIC
-                or sum(not _was_delayed(self, lane.place(o)) for o in lane.at) <= config.window
+                or sum(not _was_delayed(self, share.place(o)) for o in share.at) <= config.window
             )
         assert {name: dead_letters.dead_at(dead) for name, dead in queue.dead.items()} == self.names
         self._same(self.kept.again())
 
     @staticmethod
     def _pending(queue: Queue) -> Iterator[tuple[Place, tuple[str, int]]]:
-        for lane in queue.lanes.values():
-            for offset, run in lane.at.items():
+        for share in queue.shares.values():
+            for offset, run in share.at.items():
                 name = {1: "leased", 4: "dying"}.get(run.value.state, "open")
-                yield lane.place(offset), (name, run.value.lease)
-            for times in lane.times.values():
+                yield share.place(offset), (name, run.value.lease)
+            for times in share.times.values():
                 for index in range(times.count):
                     if times.open >> index & 1:
-                        yield lane.place(times.offset(index)), ("open", 0)
+                        yield share.place(times.offset(index)), ("open", 0)
 
     def _same(self, other: Queue) -> None:
         """A new leader sees the same."""
@@ -398,7 +398,7 @@ class QueuePlay:
         left = {place: record.state for place, record in self.records.items() if record.is_pending}
         assert not left, f"never settled: {left}"
         self.check()
-        assert not any(lane.runs or lane.times or len(lane.order) for lane in self.queue.lanes.values())
+        assert not any(share.runs or share.times or len(share.order) for share in self.queue.shares.values())
 
 
 def _was_delayed(play: QueuePlay, place: Place) -> bool:
@@ -406,19 +406,19 @@ def _was_delayed(play: QueuePlay, place: Place) -> bool:
 
 
 def _seen(queue: Queue) -> Any:
-    lanes = {
+    shares = {
         at: (
-            lane.source,
+            share.source,
             {
                 offset: msgspec.structs.replace(run.value, open=b"", keys=b"", count=0, number=0)
-                for offset, run in lane.at.items()
+                for offset, run in share.at.items()
             },
-            {offset: run.key_at(offset) for offset, run in lane.at.items()},
-            {base: (times.open, times.records()) for base, times in lane.times.items()},
-            lane.dying,
-            lane.delayed,
+            {offset: run.key_at(offset) for offset, run in share.at.items()},
+            {base: (times.open, times.records()) for base, times in share.times.items()},
+            share.dying,
+            share.delayed,
         )
-        for at, lane in queue.lanes.items()
-        if lane.stored is not None
+        for at, share in queue.shares.items()
+        if share.stored is not None
     }
-    return (queue.header, lanes, queue.counts, queue.delayed, queue.workers, queue.dead, queue.replaying)
+    return (queue.header, shares, queue.counts, queue.delayed, queue.workers, queue.dead, queue.replaying)

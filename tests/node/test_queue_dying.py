@@ -47,7 +47,7 @@ def test_a_record_dies_after_its_last_delivery() -> None:
         "v",
     )
     assert (second.reason, second.died_ms) == ("2 deliveries; at the last one its time was up", kept.now_ms)
-    assert len(kept.queue.lanes[TOPIC, 0].at) == 0
+    assert len(kept.queue.shares[TOPIC, 0].at) == 0
     assert kept.settle(Action.NACK, [0, 2], lease=2) == [LATE, ALREADY]
 
 
@@ -71,7 +71,7 @@ def test_without_dead_letters_a_dead_record_is_dropped() -> None:
     kept.produce(["a", "a"])
     assert kept.offsets(2) == [0]
     assert kept.settle(Action.NACK, [0]) == [DONE]
-    assert kept.queue.lanes[TOPIC, 0].source.died == 1
+    assert kept.queue.shares[TOPIC, 0].source.died == 1
     assert kept.offsets(2) == [1]
 
 
@@ -98,7 +98,7 @@ def test_letters_are_taken_in_the_order_of_their_numbers() -> None:
     assert kept.take(dying.sent(kept.queue, TOPIC, 0, [Sent(0, at), Sent(1, None)])) == 1
     assert [number for number, _, _ in kept.again().dying(TOPIC, 0)] == [2]
     assert list(kept.queue.dead) == [DeadName(TOPIC, 0, 0)]
-    assert kept.queue.lanes[TOPIC, 0].source.lost == 1
+    assert kept.queue.shares[TOPIC, 0].source.lost == 1
     assert kept.take(dying.sent(kept.queue, TOPIC, 0, [Sent(0, at), Sent(1, at)])) == 0
 
 
@@ -213,8 +213,8 @@ def test_failures_while_the_breaker_is_open_use_up_no_delivery() -> None:
     kept.settle(Action.NACK, [2])
     kept.settle(Action.REJECT, [3])
     assert kept.queue.counts[State.DYING] == 1
-    lane = kept.queue.lanes[TOPIC, 0]
-    assert [lane.at[offset].value.excused for offset in (0, 1, 2)] == [0, 0, 1]
+    share = kept.queue.shares[TOPIC, 0]
+    assert [share.at[offset].value.excused for offset in (0, 1, 2)] == [0, 0, 1]
 
 
 def test_a_probe_that_is_gone_is_not_waited_for() -> None:

@@ -144,7 +144,7 @@ async def test_letters_that_an_earlier_leader_stored_are_only_noted(
     async with NodeCluster.running(tmp_path) as cluster:
         workers = Workers(cluster)
         await with_dead_letters(workers, partitions=2)
-        monkeypatch.setattr(DyingRecords, "buried", dies)
+        monkeypatch.setattr(DyingRecords, "noted", dies)
         for partition in (0, 1):
             await produce(cluster, [b"%d-0" % partition, b"%d-1" % partition], partition=partition)
         got: list[Delivered] = []

@@ -38,9 +38,9 @@ def test_records_of_one_delivery_are_settled_one_by_one() -> None:
     for offset in (2, 0, 4):
         assert kept.settle(Action.ACK, [offset]) == [DONE]
         for view in (kept.queue, kept.again()):
-            lane = view.lanes[TOPIC, 0]
-            assert view.in_flight == len(lane.at)
-    assert sorted(kept.again().lanes[TOPIC, 0].at) == [1, 3]
+            share = view.shares[TOPIC, 0]
+            assert view.in_flight == len(share.at)
+    assert sorted(kept.again().shares[TOPIC, 0].at) == [1, 3]
     assert kept.settle(Action.ACK, [1, 2, 3]) == [DONE, ALREADY, DONE]
 
 
@@ -57,7 +57,7 @@ def test_records_of_one_delivery_end_in_one_step_each_in_its_own_way(order: tupl
     ]
     assert kept.settle_all(asked) == [DONE] * 4
     for view in (kept.queue, kept.again()):
-        found = {offset: run.value.state for offset, run in view.lanes[TOPIC, 0].at.items()}
+        found = {offset: run.value.state for offset, run in view.shares[TOPIC, 0].at.items()}
         assert found == {0: State.DYING, 1: State.WAITING, 2: State.DYING}
     assert kept.offsets(4) == [1]
 
@@ -81,7 +81,7 @@ def test_what_failed_comes_again_after_its_delay() -> None:
     assert kept.offsets(10) == []
     kept.passes(1)
     assert kept.offsets(10) == [0]
-    assert kept.queue.lanes[TOPIC, 0].source.redelivered == 3
+    assert kept.queue.shares[TOPIC, 0].source.redelivered == 3
 
 
 def test_what_was_not_begun_is_given_back_and_counts_as_nothing() -> None:
@@ -95,11 +95,11 @@ def test_what_was_not_begun_is_given_back_and_counts_as_nothing() -> None:
         assert kept.settle(Action.RELEASE, range(4)) == [ALREADY] * 4
         assert kept.settle(Action.ACK, [0]) == [LATE]
     assert kept.queue.state.breaker == CLOSED
-    assert {run.value.state for run in kept.queue.lanes[TOPIC, 0].at.values()} == {State.WAITING}
+    assert {run.value.state for run in kept.queue.shares[TOPIC, 0].at.values()} == {State.WAITING}
     assert kept.offsets(4) == [0, 1, 2, 3]
     assert kept.settle(Action.NACK, range(4)) == [DONE] * 4
     assert kept.queue.state.breaker == OPEN
-    assert {run.value.state for run in kept.queue.lanes[TOPIC, 0].at.values()} == {State.DYING}
+    assert {run.value.state for run in kept.queue.shares[TOPIC, 0].at.values()} == {State.DYING}
 
 
 def test_a_half_open_queue_tries_another_record_when_one_is_given_back() -> None:

@@ -27,7 +27,7 @@ def test_a_delayed_record_is_delivered_when_it_is_due() -> None:
     assert kept.offsets(2) == [2]
     assert kept.settle(Action.ACK, [2]) == [DONE]
     assert (kept.queue.delayed, kept.again().delayed) == (0, 0)
-    assert kept.queue.lanes[TOPIC, 0].unsettled == 2
+    assert kept.queue.shares[TOPIC, 0].unsettled == 2
 
 
 def test_delayed_records_share_pairs() -> None:
@@ -105,8 +105,8 @@ def test_what_retention_takes_is_lost() -> None:
     assert kept.settle(Action.ACK, [7], lease=1) == [ALREADY]
     assert kept.offsets(4) == [10]
     for view in (kept.queue, kept.again()):
-        lane = view.lanes[TOPIC, 0]
-        assert (lane.source.lost, lane.source.taken, lane.unsettled, view.in_flight) == (9, 11, 1, 1)
+        share = view.shares[TOPIC, 0]
+        assert (share.source.lost, share.source.taken, share.unsettled, view.in_flight) == (9, 11, 1, 1)
     assert kept.take(retention.passed(kept.queue, TOPIC, 0, 10)).records == 0
 
 
@@ -122,7 +122,7 @@ def test_single_records_that_are_gone_are_not_waited_for() -> None:
     places = [Place(TOPIC, 0, offset) for offset in (0, 1, 2, 4, 4, 9)]
     assert kept.take(retention.missing(kept.queue, places)) == 3
     kept.queue = kept.again()
-    assert kept.queue.lanes[TOPIC, 0].source.lost == 0
+    assert kept.queue.shares[TOPIC, 0].source.lost == 0
     assert kept.settle(Action.ACK, [1]) == [DONE]
     assert kept.offsets(5) == [3]
 

@@ -188,8 +188,8 @@ class QueueLead:
             )
             if Rule.Q2 in self._broken:
                 break
-        for (topic_id, partition), lane in list(self.view.lanes.items()):
-            if lane.dying and (topic_id, partition) not in self._sending:
+        for (topic_id, partition), share in list(self.view.shares.items()):
+            if share.dying and (topic_id, partition) not in self._sending:
                 self._sending.add((topic_id, partition))
                 self._later(lambda source=(topic_id, partition): self._send(source))
 

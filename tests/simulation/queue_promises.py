@@ -158,13 +158,13 @@ class QueuePromises:
 
     def _settled_or_pending(self) -> None:
         found: dict[Place, str] = {}
-        for lane in self.view.lanes.values():
-            for offset, run in lane.at.items():
-                found[lane.place(offset)] = BY_STATE[State(run.value.state)]
-            for times in lane.times.values():
+        for share in self.view.shares.values():
+            for offset, run in share.at.items():
+                found[share.place(offset)] = BY_STATE[State(run.value.state)]
+            for times in share.times.values():
                 for index in range(times.count):
                     if times.open >> index & 1:
-                        found[lane.place(times.offset(index))] = OPEN
+                        found[share.place(times.offset(index))] = OPEN
         for partition in range(self._workers.partitions):
             for offset in range(self.view.next_of(partition) if self.view else 0):
                 place = Place(self._workers.topic_id, partition, offset)

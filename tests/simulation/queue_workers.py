@@ -263,7 +263,7 @@ class Workers:
         scheduler = self.cluster.scheduler
         done = scheduler.run(scheduler.now + SETTLES_S, stop=self._is_done)
         require(
-            done, "the queue comes to rest", lambda: f"{self.promises.view.lanes}, {self.promises.counts}"
+            done, "the queue comes to rest", lambda: f"{self.promises.view.shares}, {self.promises.counts}"
         )
         self.promises.check_letters([place for _, _, place in self.letters.letters])
 
@@ -273,8 +273,8 @@ class Workers:
 
 
 def _by_whoever_has_it(view: Queue, settlement: Settlement) -> Settlement:
-    lane = view.lane_of(settlement.place)
-    run = lane.at.get(settlement.place.offset) if lane is not None else None
+    share = view.share_of(settlement.place)
+    run = share.at.get(settlement.place.offset) if share is not None else None
     lease = run.value.lease if run is not None else settlement.lease
     return Settlement(
         place=settlement.place, lease=lease, action=settlement.action, delay_ms=settlement.delay_ms

@@ -46,7 +46,7 @@ class Dying(NamedTuple):
     died_ms: int
 
 
-class Mourner(Protocol):
+class LetterSource(Protocol):
     """The queue whose letters they are."""
 
     name: str
@@ -71,14 +71,14 @@ class Mourner(Protocol):
     async def payload(self, place: Place) -> Record | None:
         """What is to be sent; None where retention has removed it."""
 
-    async def buried(self, source: TopicPartition, letters: Sequence[tuple[Dying, Place | None]]) -> None:
+    async def noted(self, source: TopicPartition, letters: Sequence[tuple[Dying, Place | None]]) -> None:
         """They are where they are said to be, or nowhere; returns once that is stored."""
 
 
 class DeadLetters:
     """Of one queue at its leader. A task for each source partition that has any, while it has."""
 
-    def __init__(self, queue: Mourner, target: DeadLetterTarget) -> None:
+    def __init__(self, queue: LetterSource, target: DeadLetterTarget) -> None:
         self._queue = queue
         self._target = target
         self._tasks: dict[TopicPartition, asyncio.Task[None]] = {}
@@ -154,7 +154,7 @@ class DeadLetters:
                 size += record.size
                 batch.append((letter, self._letter(letter, record)))
             if gone:
-                await self._queue.buried(source, gone)
+                await self._queue.noted(source, gone)
             if not batch:
                 return
             taken.in_doubt = batch
@@ -172,7 +172,7 @@ class DeadLetters:
         taken.in_doubt = None
         taken.sequence += len(batch)
         places = [(letter, Place(topic_id, partition, first + at)) for at, (letter, _) in enumerate(batch)]
-        await self._queue.buried(source, places)
+        await self._queue.noted(source, places)
 
     async def _note(self, taken: _Taken, source: TopicPartition, letters: Sequence[Dying]) -> None:
         """An earlier leader has stored these, and did not come to say so."""
@@ -188,7 +188,7 @@ class DeadLetters:
         for letter in letters:
             offset = found.get(str(letter.number).encode())
             places.append((letter, None if offset is None else Place(taken.topic_id, over.found_in, offset)))
-        await self._queue.buried(source, places)
+        await self._queue.noted(source, places)
 
     def _letter(self, letter: Dying, record: Record) -> Record:
         place = letter.place

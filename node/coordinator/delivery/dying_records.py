@@ -23,7 +23,7 @@ STORED_S: Final = 30.0
 
 
 class DyingRecords:
-    """Implements ``dead_letters.Mourner``."""
+    """Implements ``dead_letters.LetterSource``."""
 
     def __init__(self, lead: QueueLead) -> None:
         self._lead = lead
@@ -31,24 +31,24 @@ class DyingRecords:
 
     @property
     def dead_letter_topic_id(self) -> int:
-        """See ``Mourner``."""
+        """See ``LetterSource``."""
         return self._lead.view.state.config.dead_letter_topic_id
 
     def dead_source(self, source: TopicPartition) -> DeadSource:
-        """See ``Mourner``."""
+        """See ``LetterSource``."""
         return DeadSource(self._lead.view.state.number, *source)
 
     def topic_name(self, topic_id: int) -> str:
-        """See ``Mourner``."""
+        """See ``LetterSource``."""
         config = self._lead.view.state.config
         return config.topic if topic_id == config.topic_id else config.dead_letter_topic
 
     def sources(self) -> list[TopicPartition]:
         """The partitions that have any."""
-        return [source for source, lane in self._lead.view.lanes.items() if lane.dying]
+        return [source for source, share in self._lead.view.shares.items() if share.dying]
 
     def dying(self, source: TopicPartition, limit: int) -> Sequence[Dying]:
-        """See ``Mourner``."""
+        """See ``LetterSource``."""
         lead = self._lead
         if not lead.view:
             return []
@@ -66,16 +66,16 @@ class DyingRecords:
         ]
 
     async def decided(self) -> None:
-        """See ``Mourner``."""
+        """See ``LetterSource``."""
         await self._lead.all_stored(asyncio.get_running_loop().time() + STORED_S)
 
     async def payload(self, place: Place) -> Record | None:
-        """See ``Mourner``."""
+        """See ``LetterSource``."""
         found = await self._lead.dispatch.payloads.read(place)
         return None if found is None else found.record
 
-    async def buried(self, source: TopicPartition, letters: Sequence[tuple[Dying, Place | None]]) -> None:
-        """See ``Mourner``."""
+    async def noted(self, source: TopicPartition, letters: Sequence[tuple[Dying, Place | None]]) -> None:
+        """See ``LetterSource``."""
         lead = self._lead
         lead.check()
         sent = [Sent(letter.number, at) for letter, at in letters]

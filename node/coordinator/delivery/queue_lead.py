@@ -194,8 +194,8 @@ class QueueLead:
         """Whether a record was seen and is still to be delivered: it may be soon."""
         if place in self.view.ready:
             return True
-        lane = self.view.lane_of(place)
-        run = None if lane is None else lane.at.get(place.offset)
+        share = self.view.share_of(place)
+        run = None if share is None else share.at.get(place.offset)
         return run is not None and run.value.state == State.HELD
 
     def gone(self, places: Sequence[Place]) -> None:

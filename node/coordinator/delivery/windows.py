@@ -8,11 +8,11 @@ from node.coordinator.queues.queue import Queue
 def window_is_full(view: Queue, partition: int) -> bool:
     """Whether as many records of a partition are unsettled as are looked at."""
     config = view.state.config
-    lane = view.lanes.get((config.topic_id, partition))
-    return lane is not None and len(lane.at) >= config.window
+    share = view.shares.get((config.topic_id, partition))
+    return share is not None and len(share.at) >= config.window
 
 
 def a_window_is_full(view: Queue) -> bool:
     """Whether that is so of any partition."""
     topic_id = view.state.config.topic_id
-    return any(window_is_full(view, partition) for of, partition in view.lanes if of == topic_id)
+    return any(window_is_full(view, partition) for of, partition in view.shares if of == topic_id)

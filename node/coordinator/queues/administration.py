@@ -98,21 +98,21 @@ def purge(queue: Queue, ends: Mapping[int, int]) -> Decision[Removed]:
     topic_id = queue.state.config.topic_id
     records = 0
     for partition, end in sorted(ends.items()):
-        lane = queue.lane(topic_id, partition)
-        source = lane.source
+        share = queue.share(topic_id, partition)
+        source = share.source
         if end > source.next:
             records += end - source.next
             taken = source.taken + end - source.next
-            changes.source(lane, msgspec.structs.replace(source, next=end, taken=taken))
+            changes.source(share, msgspec.structs.replace(source, next=end, taken=taken))
     left = PAIRS_PER_STEP
-    for lane in queue.lanes.values():
-        runs = [run for run in lane.runs.values() if run.value.state != State.DYING]
+    for share in queue.shares.values():
+        runs = [run for run in share.runs.values() if run.value.state != State.DYING]
         for run in runs[:left]:
             changes.settle(run, run.open)
             records += run.open.bit_count()
         left -= min(left, len(runs))
-        for times in list(lane.times.values())[:left]:
+        for times in list(share.times.values())[:left]:
             changes.settle_times(times, times.open)
             records += times.open.bit_count()
-        left -= min(left, len(lane.times))
+        left -= min(left, len(share.times))
     return Decision(changes.pairs(), Removed(records, left == 0))

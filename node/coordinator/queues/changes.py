@@ -10,10 +10,10 @@ import msgspec
 from node.coordinator import keys, values
 from node.coordinator.groups.decision import Pair
 from node.coordinator.keys import Kind
-from node.coordinator.queues.lane import Lane
 from node.coordinator.queues.queue import Queue
 from node.coordinator.queues.requests import DeadName
 from node.coordinator.queues.run import Run, indexes, made_of
+from node.coordinator.queues.share_partition import SharePartition
 from node.coordinator.queues.times import GROWS_UP_TO, RECORDS_MAX, Delayed, Times, left_value, times_value
 from node.coordinator.queues.values import QueueValue, RunValue, SourceValue, State
 
@@ -43,46 +43,46 @@ class Changes:
         """Records do not wait for their time any more."""
         self._ripe[times] = self._ripe.get(times, 0) | bits
 
-    def put(self, lane: Lane, found: Sequence[tuple[int, int]], like: RunValue) -> None:
+    def put(self, share: SharePartition, found: Sequence[tuple[int, int]], like: RunValue) -> None:
         """New runs of these offsets, in order, with the hashes of their keys."""
         most = KEYED_RUN_MAX if any(key for _, key in found) else RUN_MAX
         begin = 0
         for place, (offset, _) in enumerate(found):
             if offset - found[begin][0] >= most:
-                self._put(lane, *made_of(found[begin:place], like))
+                self._put(share, *made_of(found[begin:place], like))
                 begin = place
-        self._put(lane, *made_of(found[begin:], like))
+        self._put(share, *made_of(found[begin:], like))
 
     def move(self, run: Run, bits: int, like: RunValue) -> None:
         """Records of one run go on in another one."""
         self.take(run, bits)
-        self._put(run.lane, *run.part(bits, like))
+        self._put(run.share, *run.part(bits, like))
 
     def settle(self, run: Run, bits: int) -> None:
         """Records are settled. A dead letter that was on its way through the queue again is not listed any
         more."""
         self.take(run, bits)
-        if self._has_replays(run.lane):
-            self._replayed(run.lane, run.offsets(bits))
+        if self._has_replays(run.share):
+            self._replayed(run.share, run.offsets(bits))
 
     def settle_times(self, times: Times, bits: int) -> None:
         """Likewise records that wait for their time."""
         self.take_ripe(times, bits)
-        if self._has_replays(times.lane):
-            self._replayed(times.lane, [times.offset(index) for index in indexes(bits)])
+        if self._has_replays(times.share):
+            self._replayed(times.share, [times.offset(index) for index in indexes(bits)])
 
-    def _has_replays(self, lane: Lane) -> bool:
-        return bool(self._queue.replaying) and lane.topic_id != self._queue.state.config.topic_id
+    def _has_replays(self, share: SharePartition) -> bool:
+        return bool(self._queue.replaying) and share.topic_id != self._queue.state.config.topic_id
 
-    def _replayed(self, lane: Lane, offsets: Sequence[int]) -> None:
+    def _replayed(self, share: SharePartition, offsets: Sequence[int]) -> None:
         for offset in offsets:
-            name = self._queue.replaying.get(lane.place(offset))
+            name = self._queue.replaying.get(share.place(offset))
             if name is not None:
                 self.other((dead_key(self._queue, name), None))
 
-    def source(self, lane: Lane, value: SourceValue) -> None:
+    def source(self, share: SharePartition, value: SourceValue) -> None:
         """How far it is now."""
-        key = keys.source_key(self._queue.name, (lane.topic_id, lane.partition))
+        key = keys.source_key(self._queue.name, (share.topic_id, share.partition))
         self._others.append((key, values.encode(value)))
 
     def header(self, value: QueueValue) -> None:
@@ -93,33 +93,33 @@ class Changes:
         """Something else that is written."""
         self._others.append(pair)
 
-    def delay(self, lane: Lane, records: list[Delayed]) -> None:
+    def delay(self, share: SharePartition, records: list[Delayed]) -> None:
         """Records that wait for their time, in order, behind all others that do."""
-        tail = lane.tail
+        tail = share.tail
         at = 0
         # Of one that loses records in this step what is left is written already.
         grows = tail is not None and tail not in self._ripe and tail.count < GROWS_UP_TO
         if tail is not None and grows and records[0][0] > tail.offset(tail.count - 1):
             at = max(0, GROWS_UP_TO - tail.count) if len(records) < RECORDS_MAX else RECORDS_MAX - tail.count
             grown = times_value([*tail.records(), *records[:at]])
-            self._others.append((self._key(Kind.TIMES, lane, tail.base), values.encode(grown)))
+            self._others.append((self._key(Kind.TIMES, share, tail.base), values.encode(grown)))
             if tail.open != (1 << tail.count) - 1:
                 left = left_value(tail.open | ((1 << grown.count) - (1 << tail.count)))
-                self._others.append((self._key(Kind.LEFT, lane, tail.base), values.encode(left)))
-        self.scatter(lane, records[at:])
+                self._others.append((self._key(Kind.LEFT, share, tail.base), values.encode(left)))
+        self.scatter(share, records[at:])
 
-    def scatter(self, lane: Lane, records: list[Delayed]) -> None:
+    def scatter(self, share: SharePartition, records: list[Delayed]) -> None:
         """Records that wait for their time, in order, anywhere between others; none of them did before."""
         for begin in range(0, len(records), RECORDS_MAX):
             some = records[begin : begin + RECORDS_MAX]
-            self._others.append((self._key(Kind.TIMES, lane, some[0][0]), values.encode(times_value(some))))
+            self._others.append((self._key(Kind.TIMES, share, some[0][0]), values.encode(times_value(some))))
 
     def pairs(self) -> list[Pair]:
         """All of it."""
         return [*self._rests(), *self._left(), *self._new.items(), *self._others]
 
-    def _put(self, lane: Lane, first: int, value: RunValue) -> None:
-        self._new[lane.run_key(first)] = values.encode(value)
+    def _put(self, share: SharePartition, first: int, value: RunValue) -> None:
+        self._new[share.run_key(first)] = values.encode(value)
 
     def _rests(self) -> Iterator[Pair]:
         gone: list[bytes] = []
@@ -132,10 +132,10 @@ class Changes:
                     below = run.open & (left & -left) - 1
                     value = msgspec.structs.replace(value, number=value.number + below.bit_count())
                 first, value = run.part(left, value)
-                yield run.lane.run_key(first), values.encode(value)
+                yield run.share.run_key(first), values.encode(value)
                 if first == before:
                     continue
-            gone.append(run.lane.run_key(before))
+            gone.append(run.share.run_key(before))
         for key in gone:
             if key not in self._new:
                 yield key, None
@@ -144,14 +144,14 @@ class Changes:
         for times, bits in self._ripe.items():
             left = times.open & ~bits
             if left:
-                yield self._key(Kind.LEFT, times.lane, times.base), values.encode(left_value(left))
+                yield self._key(Kind.LEFT, times.share, times.base), values.encode(left_value(left))
                 continue
-            yield self._key(Kind.TIMES, times.lane, times.base), None
+            yield self._key(Kind.TIMES, times.share, times.base), None
             if times.open != (1 << times.count) - 1:
-                yield self._key(Kind.LEFT, times.lane, times.base), None
+                yield self._key(Kind.LEFT, times.share, times.base), None
 
-    def _key(self, kind: Kind, lane: Lane, number: int) -> bytes:
-        return keys.numbered_key(kind, self._queue.name, (lane.topic_id, lane.partition), number)
+    def _key(self, kind: Kind, share: SharePartition, number: int) -> bytes:
+        return keys.numbered_key(kind, self._queue.name, (share.topic_id, share.partition), number)
 
 
 def dead_key(queue: Queue, name: DeadName) -> bytes:

@@ -13,11 +13,11 @@ from node.coordinator import values
 from node.coordinator.groups.decision import Decision
 from node.coordinator.queues.administration import exists
 from node.coordinator.queues.changes import Changes, dead_key
-from node.coordinator.queues.lane import Lane
 from node.coordinator.queues.limits import PAIRS_PER_STEP
 from node.coordinator.queues.queue import Queue, dead_at
 from node.coordinator.queues.requests import BY_KEY, DeadLetter, DeadName, Place
 from node.coordinator.queues.run import NO_KEY
+from node.coordinator.queues.share_partition import SharePartition
 from node.coordinator.queues.times import Delayed
 
 
@@ -66,25 +66,25 @@ def replay(queue: Queue, letters: Sequence[Letter]) -> Decision[int]:
     exists(queue)
     by_key = queue.state.config.ordering == BY_KEY
     changes = Changes(queue)
-    lanes: dict[Lane, dict[int, Delayed]] = {}
+    shares: dict[SharePartition, dict[int, Delayed]] = {}
     for name, key, due_ms in letters[:PAIRS_PER_STEP]:
         dead = queue.dead.get(name)
         if dead is None or dead.replaying:
             continue
         at = dead_at(dead)
-        lane = queue.lane(at.topic_id, at.partition)
-        of_lane = lanes.setdefault(lane, {})
-        if at.offset in of_lane:
+        share = queue.share(at.topic_id, at.partition)
+        of_share = shares.setdefault(share, {})
+        if at.offset in of_share:
             continue
-        of_lane[at.offset] = (at.offset, key if by_key else NO_KEY, due_ms)
+        of_share[at.offset] = (at.offset, key if by_key else NO_KEY, due_ms)
         again = msgspec.structs.replace(dead, replaying=True)
         changes.other((dead_key(queue, name), values.encode(again)))
-    for lane, found in lanes.items():
-        source = lane.source
-        changes.scatter(lane, sorted(found.values()))
+    for share, found in shares.items():
+        source = share.source
+        changes.scatter(share, sorted(found.values()))
         next_ = max(source.next, max(found) + 1)
-        changes.source(lane, msgspec.structs.replace(source, next=next_, taken=source.taken + len(found)))
-    return Decision(changes.pairs(), sum(map(len, lanes.values())))
+        changes.source(share, msgspec.structs.replace(source, next=next_, taken=source.taken + len(found)))
+    return Decision(changes.pairs(), sum(map(len, shares.values())))
 
 
 def purge_dead(queue: Queue, names: Iterable[DeadName] | None) -> Decision[int]:

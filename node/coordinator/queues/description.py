@@ -15,8 +15,8 @@ def info(
     """All of it. ``ends``: the high watermarks of the topic's partitions, as far as they are known."""
     state, counts = queue.state, queue.counts
     partitions = _partitions(queue, ends)
-    sources = [lane.source for lane in queue.lanes.values()]
-    pending = sum(lane.unsettled for lane in queue.lanes.values())
+    sources = [share.source for share in queue.shares.values()]
+    pending = sum(share.unsettled for share in queue.shares.values())
     lost = sum(source.lost for source in sources)
     return QueueInfo(
         queue=queue.name,
@@ -55,15 +55,15 @@ def row(queue: Queue, *, ends: Mapping[int, int]) -> QueueListed:
 def depth(queue: Queue, ends: Mapping[int, int]) -> int:
     """Records that are not settled, wherever they are."""
     unseen = sum(max(0, end - queue.next_of(partition)) for partition, end in ends.items())
-    return unseen + sum(lane.unsettled for lane in queue.lanes.values())
+    return unseen + sum(share.unsettled for share in queue.shares.values())
 
 
 def oldest(queue: Queue, partition: int, end: int) -> int | None:
     """The offset of the oldest record of a partition of its topic that is not settled and was not delayed;
     None where there is none."""
-    lane = queue.lanes.get((queue.state.config.topic_id, partition))
+    share = queue.shares.get((queue.state.config.topic_id, partition))
     next_ = queue.next_of(partition)
-    first = min(lane.at, default=None) if lane is not None else None
+    first = min(share.at, default=None) if share is not None else None
     return first if first is not None else next_ if next_ < end else None
 
 
@@ -71,14 +71,14 @@ def _partitions(queue: Queue, ends: Mapping[int, int]) -> list[QueuePartition]:
     found = []
     topic_id = queue.state.config.topic_id
     for partition, end in sorted(ends.items()):
-        lane = queue.lanes.get((topic_id, partition))
+        share = queue.shares.get((topic_id, partition))
         found.append(
             QueuePartition(
                 partition=partition,
                 next=queue.next_of(partition),
                 end=end,
-                unsettled=lane.unsettled if lane is not None else 0,
-                lost=lane.source.lost if lane is not None else 0,
+                unsettled=share.unsettled if share is not None else 0,
+                lost=share.source.lost if share is not None else 0,
             )
         )
     return found

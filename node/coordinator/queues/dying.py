@@ -15,11 +15,11 @@ import msgspec
 from node.coordinator import values
 from node.coordinator.groups.decision import Decision
 from node.coordinator.queues.changes import Changes, dead_key
-from node.coordinator.queues.lane import Lane
 from node.coordinator.queues.limits import DEAD_MAX, REASON_CHARACTERS_MAX
 from node.coordinator.queues.queue import Queue
 from node.coordinator.queues.requests import DeadName, Place
 from node.coordinator.queues.run import Run
+from node.coordinator.queues.share_partition import SharePartition
 from node.coordinator.queues.values import DeadValue, Ended, RunValue, State
 
 
@@ -37,13 +37,13 @@ class Dying:
         self._queue = queue
         self._changes = changes
         self._now_ms = now_ms
-        self._numbers: dict[Lane, int] = {}
+        self._numbers: dict[SharePartition, int] = {}
 
     def die(self, run: Run, bits: int, ended: Ended, reason: str) -> None:
         """These records are not delivered any more. Where a queue has no dead letters that is the end."""
-        lane = run.lane
-        number = self._numbers.get(lane, lane.source.died)
-        self._numbers[lane] = number + bits.bit_count()
+        share = run.share
+        number = self._numbers.get(share, share.source.died)
+        self._numbers[share] = number + bits.bit_count()
         if not self._queue.state.config.dead_letter_topic_id:
             self._changes.settle(run, bits)
             return
@@ -60,8 +60,8 @@ class Dying:
 
     def close(self) -> None:
         """All are known."""
-        for lane, number in self._numbers.items():
-            self._changes.source(lane, msgspec.structs.replace(lane.source, died=number))
+        for share, number in self._numbers.items():
+            self._changes.source(share, msgspec.structs.replace(share.source, died=number))
 
 
 def reason_of(value: RunValue) -> str:
@@ -75,16 +75,16 @@ def reason_of(value: RunValue) -> str:
 def sent(queue: Queue, topic_id: int, partition: int, letters: Sequence[Sent]) -> Decision[int]:
     """Dying records of a partition are in the dead letter topic, the ones with the lowest numbers; how many
     are listed now."""
-    lane = queue.lanes.get((topic_id, partition))
+    share = queue.shares.get((topic_id, partition))
     changes = Changes(queue)
     listed = lost = 0
-    if lane is None:
+    if share is None:
         return Decision([], 0)
-    for expected, (number, at) in zip(sorted(lane.dying), sorted(letters), strict=False):
+    for expected, (number, at) in zip(sorted(share.dying), sorted(letters), strict=False):
         if number != expected:
             break
-        offset = lane.dying[number]
-        run = lane.at[offset]
+        offset = share.dying[number]
+        run = share.at[offset]
         bit = 1 << (offset - run.base)
         changes.settle(run, bit)
         if at is None:
@@ -94,7 +94,7 @@ def sent(queue: Queue, topic_id: int, partition: int, letters: Sequence[Sent]) -
         name = DeadName(topic_id, partition, number)
         changes.other((dead_key(queue, name), values.encode(_dead(run.value, offset, at))))
     if lost:
-        changes.source(lane, msgspec.structs.replace(lane.source, lost=lane.source.lost + lost))
+        changes.source(share, msgspec.structs.replace(share.source, lost=share.source.lost + lost))
     for name in _oldest(queue, len(queue.dead) + listed - DEAD_MAX):
         changes.other((dead_key(queue, name), None))
     return Decision(changes.pairs(), listed)

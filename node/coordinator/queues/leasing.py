@@ -16,10 +16,10 @@ import msgspec
 from node.coordinator.groups.decision import Decision, Pair
 from node.coordinator.queues import breaker
 from node.coordinator.queues.changes import Changes
-from node.coordinator.queues.lane import Lane
 from node.coordinator.queues.queue import Queue
 from node.coordinator.queues.requests import BY_KEY, Place
 from node.coordinator.queues.run import NO_KEY, Run
+from node.coordinator.queues.share_partition import SharePartition
 from node.coordinator.queues.times import Delayed
 from node.coordinator.queues.values import CLOSED, HALF_OPEN, OPEN, RunValue, SourceValue, State
 
@@ -92,10 +92,10 @@ class Leased(NamedTuple):
 class _Lot:
     """What becomes one new run, or several: records with the hashes of their keys."""
 
-    __slots__ = ("deliveries", "excused", "first_delivered_ms", "found", "lane")
+    __slots__ = ("deliveries", "excused", "first_delivered_ms", "found", "share")
 
-    def __init__(self, lane: Lane, deliveries: int, excused: int, first_delivered_ms: int) -> None:
-        self.lane = lane
+    def __init__(self, share: SharePartition, deliveries: int, excused: int, first_delivered_ms: int) -> None:
+        self.share = share
         self.deliveries = deliveries
         self.excused = excused
         self.first_delivered_ms = first_delivered_ms
@@ -150,9 +150,9 @@ class _Leasing:
         self.changes = Changes(queue)
         self._ask = ask
         self._lots: list[_Lot] = []
-        self._lots_again: dict[tuple[Lane, int, int, int], _Lot] = {}
-        self._sources: dict[Lane, SourceValue] = {}
-        self._redelivered: dict[Lane, int] = {}
+        self._lots_again: dict[tuple[SharePartition, int, int, int], _Lot] = {}
+        self._sources: dict[SharePartition, SourceValue] = {}
+        self._redelivered: dict[SharePartition, int] = {}
 
     @property
     def is_full(self) -> bool:
@@ -162,7 +162,9 @@ class _Leasing:
     def given(self) -> list[Given]:
         """What was, in order."""
         return [
-            Given(lot.lane.topic_id, lot.lane.partition, [offset for offset, _ in lot.found], lot.deliveries)
+            Given(
+                lot.share.topic_id, lot.share.partition, [offset for offset, _ in lot.found], lot.deliveries
+            )
             for lot in self._lots
         ]
 
@@ -175,9 +177,9 @@ class _Leasing:
         self.any_given = True
         return True
 
-    def lot(self, lane: Lane, deliveries: int, excused: int, first_delivered_ms: int) -> _Lot:
+    def lot(self, share: SharePartition, deliveries: int, excused: int, first_delivered_ms: int) -> _Lot:
         """For records that are delivered alike."""
-        key = (lane, deliveries, excused, first_delivered_ms)
+        key = (share, deliveries, excused, first_delivered_ms)
         lot = self._lots_again.get(key)
         if lot is None:
             lot = self._lots_again[key] = _Lot(*key)
@@ -189,36 +191,36 @@ class _Leasing:
         ready = self.queue.ready
         given: set[Place] = set()
         for place, size in self._ask.again:
-            lane = self.queue.lane_of(place)
+            share = self.queue.share_of(place)
             offset = place.offset
-            if lane is None or place in given or place not in ready or not lane.may_go(offset):
+            if share is None or place in given or place not in ready or not share.may_go(offset):
                 continue
             if not self.fits(size):
                 break
             given.add(place)
-            run = lane.at.get(offset)
+            run = share.at.get(offset)
             if run is None:
-                times, index = lane.ripe[offset]
+                times, index = share.ripe[offset]
                 self.changes.take_ripe(times, 1 << index)
-                self.lot(lane, 1, 0, self.now_ms).found.append((offset, times.key(index)))
+                self.lot(share, 1, 0, self.now_ms).found.append((offset, times.key(index)))
             else:
                 self.changes.take(run, 1 << (offset - run.base))
                 self._lot_of(run).found.append((offset, run.key_at(offset)))
 
     def _lot_of(self, run: Run) -> _Lot:
-        lane, value = run.lane, run.value
+        share, value = run.share, run.value
         if not value.deliveries:
-            return self.lot(lane, 1, 0, self.now_ms)
-        self._redelivered[lane] = self._redelivered.get(lane, 0) + 1
-        return self.lot(lane, value.deliveries + 1, value.excused, value.first_delivered_ms)
+            return self.lot(share, 1, 0, self.now_ms)
+        self._redelivered[share] = self._redelivered.get(share, 0) + 1
+        return self.lot(share, value.deliveries + 1, value.excused, value.first_delivered_ms)
 
     def fresh(self, fresh: Fresh) -> None:
         """What was not seen before."""
-        lane = self.queue.lane(self.queue.state.config.topic_id, fresh.partition)
-        source = lane.source
-        if fresh.begin > source.next and lane.stored is not None:
+        share = self.queue.share(self.queue.state.config.topic_id, fresh.partition)
+        source = share.source
+        if fresh.begin > source.next and share.stored is not None:
             return
-        passing = _Passing(self, lane)
+        passing = _Passing(self, share)
         after, passed = fresh.end, 0
         for seen in _unseen(fresh, source.next):
             if not passing.takes(*seen):
@@ -227,13 +229,13 @@ class _Leasing:
             passed += 1
         self.paused = passing.paused or self.paused
         if passing.held:
-            self.changes.put(lane, passing.held, RunValue(state=State.HELD))
+            self.changes.put(share, passing.held, RunValue(state=State.HELD))
         if passing.delayed:
-            self.changes.delay(lane, passing.delayed)
+            self.changes.delay(share, passing.delayed)
         if passing.given:
-            self.lot(lane, 1, 0, self.now_ms).found += passing.given
+            self.lot(share, 1, 0, self.now_ms).found += passing.given
         if after > source.next:
-            self._sources[lane] = msgspec.structs.replace(source, next=after, taken=source.taken + passed)
+            self._sources[share] = msgspec.structs.replace(source, next=after, taken=source.taken + passed)
 
     def pairs(self) -> list[Pair]:
         """What it comes to."""
@@ -251,13 +253,13 @@ class _Leasing:
                 worker=self._ask.worker,
                 first_delivered_ms=lot.first_delivered_ms,
             )
-            self.changes.put(lot.lane, lot.found, leased)
-        for lane, records in self._redelivered.items():
-            source = self._sources.get(lane, lane.source)
+            self.changes.put(lot.share, lot.found, leased)
+        for share, records in self._redelivered.items():
+            source = self._sources.get(share, share.source)
             redelivered = source.redelivered + records
-            self._sources[lane] = msgspec.structs.replace(source, redelivered=redelivered)
-        for lane, source in self._sources.items():
-            self.changes.source(lane, source)
+            self._sources[share] = msgspec.structs.replace(source, redelivered=redelivered)
+        for share, source in self._sources.items():
+            self.changes.source(share, source)
         if self.any_given and state.breaker != CLOSED:
             self.changes.header(breaker.half_opened(state, self._ask.lease))
         return self.changes.pairs()
@@ -266,11 +268,11 @@ class _Leasing:
 class _Passing:
     """Goes through what is new in one partition."""
 
-    def __init__(self, leasing: _Leasing, lane: Lane) -> None:
+    def __init__(self, leasing: _Leasing, share: SharePartition) -> None:
         self._fits = leasing.fits
         self._now_ms = leasing.now_ms
-        self._is_free = lane.order.is_free
-        self._room = leasing.queue.state.config.window - len(lane.at)
+        self._is_free = share.order.is_free
+        self._room = leasing.queue.state.config.window - len(share.at)
         self._room_delayed = DELAYED_MAX - leasing.queue.delayed
         self._by_key = leasing.queue.state.config.ordering == BY_KEY
         self._keys: set[int] = set()

@@ -15,9 +15,9 @@ from node.coordinator import keys, values
 from node.coordinator.groups.decision import Pair
 from node.coordinator.keys import Kind, TopicPartition
 from node.coordinator.queues.breaker import Outcomes
-from node.coordinator.queues.lane import Lane
 from node.coordinator.queues.requests import DeadName, Place
 from node.coordinator.queues.run import Run
+from node.coordinator.queues.share_partition import SharePartition
 from node.coordinator.queues.values import (
     DeadValue,
     LeftValue,
@@ -52,7 +52,7 @@ class Queue:
     def __init__(self, name: str) -> None:
         self.name = name
         self.header: QueueValue | None = None
-        self.lanes: dict[TopicPartition, Lane] = {}
+        self.shares: dict[TopicPartition, SharePartition] = {}
         self.counts: dict[int, int] = dict.fromkeys(State, 0)
         self.delayed = 0
         self.workers: Counter[str] = Counter()
@@ -67,7 +67,7 @@ class Queue:
         """When, topic, partition, first offset, and what: times, a run that waits until then, or one of this
         lease that waits no longer than until then."""
         self._seen_ms = 1 << 62
-        self._remembered: deque[tuple[Lane, Sequence[int], tuple[int, str]]] = deque()
+        self._remembered: deque[tuple[SharePartition, Sequence[int], tuple[int, str]]] = deque()
         self._remembers = 0
         self._clock_s = 0.0
 
@@ -104,29 +104,29 @@ class Queue:
 
     def next_of(self, partition: int) -> int:
         """From where on records of a partition of its topic were not looked at yet."""
-        lane = self.lanes.get((self.state.config.topic_id, partition))
-        return lane.source.next if lane else 0
+        share = self.shares.get((self.state.config.topic_id, partition))
+        return share.source.next if share else 0
 
-    def lane(self, topic_id: int, partition: int) -> Lane:
+    def share(self, topic_id: int, partition: int) -> SharePartition:
         """What is unsettled of a partition."""
-        lane = self.lanes.get((topic_id, partition))
-        if lane is None:
-            lane = self.lanes[topic_id, partition] = Lane(self, topic_id, partition)
-        return lane
+        share = self.shares.get((topic_id, partition))
+        if share is None:
+            share = self.shares[topic_id, partition] = SharePartition(self, topic_id, partition)
+        return share
 
-    def lane_of(self, place: Place) -> Lane | None:
+    def share_of(self, place: Place) -> SharePartition | None:
         """That of a record, where there is one."""
-        return self.lanes.get((place.topic_id, place.partition))
+        return self.shares.get((place.topic_id, place.partition))
 
     def keys(self) -> Iterator[bytes]:
         """Of all that is known of it, but for its own."""
-        for (topic_id, partition), lane in self.lanes.items():
+        for (topic_id, partition), share in self.shares.items():
             at = (topic_id, partition)
-            if lane.stored is not None:
+            if share.stored is not None:
                 yield keys.source_key(self.name, at)
-            for first in lane.runs:
-                yield lane.run_key(first)
-            for base in lane.times:
+            for first in share.runs:
+                yield share.run_key(first)
+            for base in share.times:
                 yield keys.numbered_key(Kind.TIMES, self.name, at, base)
                 yield keys.numbered_key(Kind.LEFT, self.name, at, base)
         for name in self.dead:
@@ -144,26 +144,26 @@ class Queue:
             if not self._due or self._due[0][0] > now_ms or len(self.ready) >= READY_MAX:
                 break
             due_ms, topic_id, partition, first, what = heapq.heappop(self._due)
-            lane = self.lane(topic_id, partition)
+            share = self.share(topic_id, partition)
             if what == _TIMES:
-                lane.ripen(first, due_ms, now_ms)
+                share.ripen(first, due_ms, now_ms)
                 continue
-            run = lane.runs.get(first)
+            run = share.runs.get(first)
             if run is None or run.value.state != State.WAITING:
                 continue
             if run.value.due_ms == due_ms if what == _RUN else run.value.lease == what:
                 for offset in run.offsets():
-                    self.ready[lane.place(offset)] = None
+                    self.ready[share.place(offset)] = None
 
     def _is_set_back(self, now_ms: int) -> None:
         """The wall clock went back, or another one counts from now on. Records that wait for their next
         delivery do so no longer than they were told to; those with a time of their own wait for that time.
         """
-        for lane in self.lanes.values():
-            for first, run in lane.runs.items():
+        for share in self.shares.values():
+            for first, run in share.runs.items():
                 value = run.value
                 if value.state == State.WAITING and value.due_ms - now_ms > value.visible_ms:
-                    at = (lane.topic_id, lane.partition, first, value.lease)
+                    at = (share.topic_id, share.partition, first, value.lease)
                     heapq.heappush(self._due, (now_ms + value.visible_ms, *at))
 
     def ready_now(self, now_ms: int, limit: int, skip: Container[Place] = ()) -> list[Place]:
@@ -172,8 +172,8 @@ class Queue:
         found: list[Place] = []
         void: list[Place] = []
         for place in self.ready:
-            lane = self.lane_of(place)
-            if lane is None or not lane.may_go(place.offset):
+            share = self.share_of(place)
+            if share is None or not share.may_go(place.offset):
                 void.append(place)
             elif place not in skip:
                 found.append(place)
@@ -189,10 +189,10 @@ class Queue:
 
     def dying(self, topic_id: int, partition: int) -> Iterator[tuple[int, int, RunValue]]:
         """Number, offset and run of the records that are on their way to the dead letters, in order."""
-        lane = self.lane(topic_id, partition)
-        for number in sorted(lane.dying):
-            offset = lane.dying[number]
-            yield number, offset, lane.at[offset].value
+        share = self.share(topic_id, partition)
+        for number in sorted(share.dying):
+            offset = share.dying[number]
+            yield number, offset, share.at[offset].value
 
     # What was decided, or applied.
 
@@ -200,7 +200,7 @@ class Queue:
         """Take in pairs, in their order; ``clock_s``: of the monotonic clock by which leases end. Kinds of a
         newer build are passed over. Raises ``TooNew`` and ``ValueError``; the view is void then."""
         self._clock_s = clock_s
-        new: list[tuple[Lane, int, RunValue]] = []
+        new: list[tuple[SharePartition, int, RunValue]] = []
         """Runs, while there may be more that lose records to them."""
         for key, value in pairs:
             kind = keys.kind_of(key)
@@ -216,19 +216,21 @@ class Queue:
                 if kind == Kind.DEAD:
                     self._replay_dead(DeadName(topic_id, partition, number), value)
                 else:
-                    _replay_at(self.lane(topic_id, partition), kind, number, value)
+                    _replay_at(self.share(topic_id, partition), kind, number, value)
         _put_all(new)
 
-    def _replay_run(self, key: bytes, value: bytes | None, new: list[tuple[Lane, int, RunValue]]) -> None:
+    def _replay_run(
+        self, key: bytes, value: bytes | None, new: list[tuple[SharePartition, int, RunValue]]
+    ) -> None:
         topic_id, partition, first = keys.numbered(key)
-        lane = self.lane(topic_id, partition)
+        share = self.share(topic_id, partition)
         if value is None:
-            lane.drop(first)
+            share.drop(first)
             return
         run = values.decode(RunValue, value)
-        if not lane.keeps(first, run):
-            lane.drop(first)  # It takes the place of that one, which may lose records to others too.
-            new.append((lane, first, run))
+        if not share.keeps(first, run):
+            share.drop(first)  # It takes the place of that one, which may lose records to others too.
+            new.append((share, first, run))
 
     def _replay_dead(self, name: DeadName, value: bytes | None) -> None:
         before = self.dead.get(name)
@@ -241,12 +243,12 @@ class Queue:
         if dead.replaying:
             self.replaying[dead_at(dead)] = name
 
-    # For lanes: what concerns all of the queue.
+    # For shares: what concerns all of the queue.
 
-    def comes_due(self, due_ms: int, lane: Lane, first: int, *, times: bool = False) -> None:
+    def comes_due(self, due_ms: int, share: SharePartition, first: int, *, times: bool = False) -> None:
         """Something is to be looked at then."""
         what = _TIMES if times else _RUN
-        heapq.heappush(self._due, (due_ms, lane.topic_id, lane.partition, first, what))
+        heapq.heappush(self._due, (due_ms, share.topic_id, share.partition, first, what))
 
     def leased(self, run: Run, records: int) -> None:
         """A worker has some more."""
@@ -262,38 +264,38 @@ class Queue:
         if gone == run.open:
             self.visibility.remove(run)
 
-    def remember(self, lane: Lane, offsets: Sequence[int], how: tuple[int, str]) -> None:
+    def remember(self, share: SharePartition, offsets: Sequence[int], how: tuple[int, str]) -> None:
         """Records left a run; if they are in no other one now, this is how they were settled."""
-        lane.over.update(dict.fromkeys(offsets, how))
-        self._remembered.append((lane, offsets, how))
+        share.over.update(dict.fromkeys(offsets, how))
+        self._remembered.append((share, offsets, how))
         self._remembers += len(offsets)
         while self._remembers > REMEMBERED_MAX:
-            lane, offsets, how = self._remembered.popleft()
+            share, offsets, how = self._remembered.popleft()
             self._remembers -= len(offsets)
             for offset in offsets:
-                if lane.over.get(offset) is how:
-                    del lane.over[offset]
+                if share.over.get(offset) is how:
+                    del share.over[offset]
 
 
 _NUMBERED: Final = frozenset((Kind.SOURCE, Kind.TIMES, Kind.LEFT, Kind.DEAD))
 
 
-def _put_all(new: list[tuple[Lane, int, RunValue]]) -> None:
-    for lane, first, value in new:
-        lane.put(first, value)
+def _put_all(new: list[tuple[SharePartition, int, RunValue]]) -> None:
+    for share, first, value in new:
+        share.put(first, value)
     new.clear()
 
 
-def _replay_at(lane: Lane, kind: int, number: int, value: bytes | None) -> None:
+def _replay_at(share: SharePartition, kind: int, number: int, value: bytes | None) -> None:
     if kind == Kind.SOURCE:
-        lane.stored = None if value is None else values.decode(SourceValue, value)
+        share.stored = None if value is None else values.decode(SourceValue, value)
     elif kind == Kind.TIMES:
         if value is None:
-            lane.drop_times(number)
+            share.drop_times(number)
         else:
-            lane.put_times(number, values.decode(TimesValue, value))
+            share.put_times(number, values.decode(TimesValue, value))
     elif value is not None:
-        lane.left(number, values.decode(LeftValue, value))
+        share.left(number, values.decode(LeftValue, value))
 
 
 def dead_at(dead: DeadValue) -> Place:

@@ -19,31 +19,31 @@ from node.coordinator.queues.values import State
 def passed(queue: Queue, topic_id: int, partition: int, start: int) -> Decision[Removed]:
     """The log of a partition begins here now. Again while there is more. Dying records are left to who sends
     them, and finds that they cannot be read."""
-    lane = queue.lanes.get((topic_id, partition))
-    if not queue or lane is None or lane.stored is None:
+    share = queue.shares.get((topic_id, partition))
+    if not queue or share is None or share.stored is None:
         return Decision([], Removed(0, more=False))
     changes = Changes(queue)
     left = PAIRS_PER_STEP
     lost = 0
-    runs = [run for run in lane.runs.values() if run.first < start and run.value.state != State.DYING]
+    runs = [run for run in share.runs.values() if run.first < start and run.value.state != State.DYING]
     for run in runs[:left]:
         gone = run.open & ((1 << (start - run.base)) - 1)
         changes.settle(run, gone)
         lost += gone.bit_count()
     left -= min(left, len(runs))
-    all_times = [times for times in lane.times.values() if times.below(start)]
+    all_times = [times for times in share.times.values() if times.below(start)]
     for times in all_times[:left]:
         gone = times.below(start)
         changes.settle_times(times, gone)
         lost += gone.bit_count()
     left -= min(left, len(all_times))
-    source = lane.source
+    source = share.source
     unseen = start - source.next
     if unseen > 0 and topic_id == queue.state.config.topic_id:
         lost += unseen
         source = msgspec.structs.replace(source, next=start, taken=source.taken + unseen)
     if lost:
-        changes.source(lane, msgspec.structs.replace(source, lost=source.lost + lost))
+        changes.source(share, msgspec.structs.replace(source, lost=source.lost + lost))
     return Decision(changes.pairs(), Removed(lost, left == 0))
 
 
@@ -53,15 +53,15 @@ def missing(queue: Queue, places: Iterable[Place]) -> Decision[int]:
     changes = Changes(queue)
     found = 0
     for place in dict.fromkeys(places):
-        lane = queue.lane_of(place)
-        if lane is None:
+        share = queue.share_of(place)
+        if share is None:
             continue
-        run = lane.at.get(place.offset)
+        run = share.at.get(place.offset)
         if run is not None and run.value.state in (State.WAITING, State.HELD):
             changes.settle(run, 1 << (place.offset - run.base))
             found += 1
-        elif place.offset in lane.ripe:
-            times, index = lane.ripe[place.offset]
+        elif place.offset in share.ripe:
+            times, index = share.ripe[place.offset]
             changes.settle_times(times, 1 << index)
             found += 1
     return Decision(changes.pairs(), found)

@@ -11,7 +11,7 @@ import msgspec
 from node.coordinator.queues.values import RunValue
 
 if TYPE_CHECKING:
-    from node.coordinator.queues.lane import Lane
+    from node.coordinator.queues.share_partition import SharePartition
 
 KEY_BYTES: Final = 8
 NO_KEY: Final = 0
@@ -22,10 +22,10 @@ class Run:
     ``base`` too. ``value`` is what is stored; its own ``open`` and ``keys`` begin at the first open record.
     """
 
-    __slots__ = ("base", "keys", "lane", "open", "value")
+    __slots__ = ("base", "keys", "open", "share", "value")
 
-    def __init__(self, lane: Lane, first: int, value: RunValue) -> None:
-        self.lane = lane
+    def __init__(self, share: SharePartition, first: int, value: RunValue) -> None:
+        self.share = share
         self.base = first
         self.value = value
         self.open = bits_of(value.open, value.count)

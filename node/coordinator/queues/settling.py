@@ -11,11 +11,11 @@ from node.coordinator.groups.decision import Decision, Pair
 from node.coordinator.queues import breaker
 from node.coordinator.queues.changes import Changes
 from node.coordinator.queues.dying import Dying
-from node.coordinator.queues.lane import ACKED, Lane
 from node.coordinator.queues.limits import REASON_CHARACTERS_MAX
 from node.coordinator.queues.queue import Queue
 from node.coordinator.queues.requests import Action, Settled, Settlement
 from node.coordinator.queues.run import Run
+from node.coordinator.queues.share_partition import ACKED, SharePartition
 from node.coordinator.queues.values import CLOSED, Ended, QueueValue, State
 
 RUNS_PER_STEP: Final = 1_000
@@ -43,14 +43,14 @@ def settle(queue: Queue, settlements: Sequence[Settlement], *, now_ms: int) -> D
     answers: list[Settled] = []
     kinds: dict[_Kind, int] = {}
     taken: dict[Run, int] = {}
-    lanes = queue.lanes
+    shares = queue.shares
     kind: _Kind | None = None
     for settlement in settlements:
         (topic_id, partition, offset), action = settlement.place, settlement.action
-        lane = lanes.get((topic_id, partition))
-        run = lane.at.get(offset) if lane is not None else None
+        share = shares.get((topic_id, partition))
+        run = share.at.get(offset) if share is not None else None
         if run is None or run.value.lease != settlement.lease or run.value.state != State.LEASED:
-            answers.append(_late(lane, run, settlement))
+            answers.append(_late(share, run, settlement))
             continue
         bit = 1 << (offset - run.base)
         before = taken.get(run, 0)
@@ -85,21 +85,21 @@ def end(queue: Queue, *, clock_s: float, now_ms: int) -> Decision[int]:
     return Decision(ending.pairs(), records)
 
 
-def _late(lane: Lane | None, run: Run | None, settlement: Settlement) -> Settled:
+def _late(share: SharePartition | None, run: Run | None, settlement: Settlement) -> Settled:
     """What is said of a delivery that is over."""
     action, lease = settlement.action, settlement.lease
-    if lane is None:
+    if share is None:
         return Settled.LATE
     offset = settlement.place.offset
-    if run is not None or offset in lane.ripe:
+    if run is not None or offset in share.ripe:
         value = run.value if run is not None else None
         same = value is not None and value.lease == lease and value.ended == _ENDED.get(action, "")
         return Settled.ALREADY if same and value is not None and value.ended else Settled.LATE
-    over = lane.over.get(offset)
+    over = share.over.get(offset)
     if over is not None:
         return Settled.ALREADY if over == (lease, _ENDED.get(action)) else Settled.LATE
     # Settled in the term of another leader, or long ago; or it was never delivered.
-    was_passed = offset < lane.source.next and not lane.is_delayed(offset)
+    was_passed = offset < share.source.next and not share.is_delayed(offset)
     return Settled.ALREADY if action is Action.ACK and was_passed else Settled.LATE
 
 

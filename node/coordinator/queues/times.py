@@ -10,7 +10,7 @@ from node.coordinator.queues.run import KEY_BYTES, bits_of, bytes_of, indexes
 from node.coordinator.queues.values import LeftValue, TimesValue
 
 if TYPE_CHECKING:
-    from node.coordinator.queues.lane import Lane
+    from node.coordinator.queues.share_partition import SharePartition
 
 RECORDS_MAX: Final = 256
 """Of one pair: what comes due rewrites a bit for each. Places are bytes, so it cannot be more."""
@@ -24,10 +24,10 @@ Delayed = tuple[int, int, int]
 class Times:
     """``open``: which records still wait, by their place in the pair. ``next_ms``: when it is looked at."""
 
-    __slots__ = ("_due", "_keys", "_offsets", "_order", "_told", "base", "count", "lane", "next_ms", "open")
+    __slots__ = ("_due", "_keys", "_offsets", "_order", "_told", "base", "count", "next_ms", "open", "share")
 
-    def __init__(self, lane: Lane, base: int, value: TimesValue) -> None:
-        self.lane = lane
+    def __init__(self, share: SharePartition, base: int, value: TimesValue) -> None:
+        self.share = share
         self.base = base
         self.count = 0
         self.open = 0

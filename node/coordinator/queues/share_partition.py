@@ -1,4 +1,6 @@
-"""What is unsettled of one partition, as a queue's view holds it. It only takes in what was decided."""
+"""What is unsettled of one partition, as a queue's view holds it: a share partition, in Kafka's words. It
+only takes in what was decided.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ _OFFSET: Final = struct.Struct(">Q")
 _SOURCE: Final = SourceValue()
 
 
-class Lane:
+class SharePartition:
     """``at``: in which run a record is. ``dying``: offsets by their number. ``ripe``: delayed records that
     are due, and where they are. ``over``: how records that are settled were, as far as this leader knows:
     the lease that did it, and what it did."""
