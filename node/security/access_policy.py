@@ -22,6 +22,7 @@ from node.service.policy import (
     Resource,
     ResourceKind,
     closed,
+    group,
     is_closed,
     topic,
 )
@@ -102,8 +103,8 @@ class AccessPolicy:
                 principal, Operation.DESCRIBE, topic(name)
             ):
                 return outcomes.unknown_topic(name)
-            if resource.is_internal:
-                return closed(operation, resource)
+        if resource.is_internal and kind in (ResourceKind.TOPIC, ResourceKind.GROUP):
+            return closed(operation, resource)
         if kind is ResourceKind.TOPICS:
             return Forbidden(
                 f"{principal} may not read all topics that the pattern may ever describe, and it would tell "
@@ -124,6 +125,8 @@ def decided(
     state: MetadataState, principal: str, operation: str, kind: str, name: str
 ) -> tuple[bool, str, AclEntry | None]:
     """Whether it is allowed, why in words, and the entry that decides, if one does."""
+    if kind == ResourceKind.GROUP and group(name).is_internal:
+        return False, f"nobody may {operation} the cluster's own groups", None
     if kind == ResourceKind.TOPIC and topic(name).is_internal:
         if is_closed(operation, topic(name)):
             return False, f"nobody may {operation} the cluster's own topics", None

@@ -63,6 +63,8 @@ _CLOSED_SHARDS: Final = CLOSED | {Operation.READ}
 
 def is_closed(operation: str, resource: Resource) -> bool:
     """Whether nobody does that."""
+    if resource.kind is ResourceKind.GROUP:
+        return resource.is_internal  # Under such names partitions keep what queues have stored there.
     if resource.kind is not ResourceKind.TOPIC or not resource.name.startswith(INTERNAL_PREFIX):
         return False
     return operation in (_CLOSED_SHARDS if resource.name == COORDINATOR_TOPIC else CLOSED)
@@ -70,6 +72,8 @@ def is_closed(operation: str, resource: Resource) -> bool:
 
 def closed(operation: Operation, resource: Resource) -> Forbidden:
     """Why not."""
+    if resource.kind is ResourceKind.GROUP:
+        return Forbidden(f"groups whose names begin with {INTERNAL_PREFIX} are the cluster's own")
     if operation is Operation.READ:
         return Forbidden(f"topic {resource.name} holds the state of groups and queues, and no records")
     return Forbidden(f"topics whose names begin with {INTERNAL_PREFIX} are the cluster's own")

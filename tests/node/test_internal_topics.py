@@ -16,7 +16,7 @@ from node.metadata.domains.shape import DrainNode, UndrainNode
 from node.metadata.domains.topics import AddPartitions, CreateTopic, DeleteTopic
 from node.metadata.levels import GROUPS
 from node.metadata.machine import applied
-from node.metadata.state import AUDIT_TOPIC, COORDINATOR_TOPIC, MetadataState
+from node.metadata.state import AUDIT_TOPIC, COORDINATOR_TOPIC, INTERNAL_PREFIX, MetadataState
 from node.metadata.topic_config import TopicConfig
 from tests.node.test_coordinator import commit, committed
 from tests.node.test_group_routes import Asking
@@ -155,3 +155,28 @@ def _voters(cluster: NodeCluster) -> set[frozenset[str]]:
         for shard in node.running.coordinator.shards.led_here()
     ]
     return set(found) if len(found) == SHARDS else set()
+
+
+async def test_groups_under_which_partitions_keep_letters_of_queues_are_closed(tmp_path: Path) -> None:
+    """Who could move such a position would have dead letters lost; at every node, and nothing is stored."""
+    name = f"{INTERNAL_PREFIX}queue.7"
+    positions = f"/v1/topics/orders/partitions/0/positions/{name}"
+    offsets = {"offsets": [{"topic": "orders", "partition": 0, "offset": 1}]}
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("orders")
+        ask = Asking(cluster)
+        for node in cluster.up:
+            for method, path, body in (
+                ("POST", positions, {"topic_id": 1, "partition": 0}),
+                ("DELETE", positions, None),
+                ("GET", positions, None),
+                ("POST", f"/v1/groups/{name}/offsets", offsets),
+            ):
+                status, problem = await ask(node, method, path, body)
+                assert (status, problem["code"]) == (403, "forbidden"), (method, path, problem)
+                assert "groups whose names begin with" in problem["detail"]
+            url = f"{node.url}/v1/topics/orders/partitions/0/records"
+            said = {"Floodmark-Position": f"{name};1;0;5", "Producer-Id": "p", "Producer-Seq": "0"}
+            async with cluster.session.post(url, data=b'{"value": 1}', headers=said) as answer:
+                assert answer.status == 403
+        assert (await cluster.on_leader("orders")).bounds().high_watermark == 0
