@@ -20,8 +20,8 @@ from bench.group_consumers.clients.protocol import GroupClient, Reading
 from bench.group_consumers.watch import Watch
 from bench.group_consumers.work import GroupJob
 from bench.machine import percentile
+from bench.peers.creating import until_made
 
-_CREATE_TIMEOUT_S = 30.0
 _JOIN_S = 30.0
 """What a reading may take besides its own bound, until the group has its first member."""
 _REBALANCE_TIMEOUT_S = 90.0
@@ -42,17 +42,8 @@ async def main(job: GroupJob) -> dict[str, float]:
 
 
 async def _create(client: GroupClient, job: GroupJob) -> dict[str, float]:
-    """Retried: a cluster that answers may not have elected a leader yet."""
-    deadline = time.perf_counter() + _CREATE_TIMEOUT_S
-    while True:
-        try:
-            await client.create(job.topic, partitions=job.partitions, replicas=job.replicas)
-        except Exception:
-            if time.perf_counter() > deadline:
-                raise
-            await asyncio.sleep(0.5)
-        else:
-            return {}
+    await until_made(lambda: client.create(job.topic, partitions=job.partitions, replicas=job.replicas))
+    return {}
 
 
 async def _read(client: GroupClient, job: GroupJob) -> dict[str, float]:

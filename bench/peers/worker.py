@@ -20,9 +20,9 @@ import uvloop
 from bench.machine import percentile
 from bench.payload import payload
 from bench.peers.clients.protocol import PeerClient
+from bench.peers.creating import until_made
 from bench.peers.work import PACED_LEAD_IN_S, PACED_TICK_S, Job, Outcome
 
-_CREATE_TIMEOUT_S = 30.0
 _FIRST_RECORD_S = 15.0
 _GRACE_S = 3.0
 _STAMP = struct.Struct("<q")
@@ -45,17 +45,8 @@ async def main(job: Job) -> Outcome:
 
 
 async def _create(client: PeerClient, job: Job) -> Outcome:
-    """Retried: a cluster that answers may not have elected a leader yet."""
-    deadline = time.perf_counter() + _CREATE_TIMEOUT_S
-    while True:
-        try:
-            await client.create(job.topic)
-        except Exception:
-            if time.perf_counter() > deadline:
-                raise
-            await asyncio.sleep(0.5)
-        else:
-            return Outcome()
+    await until_made(lambda: client.create(job.topic))
+    return Outcome()
 
 
 async def _waiting(client: PeerClient, job: Job) -> Outcome:

@@ -15,10 +15,9 @@ from dataclasses import asdict, replace
 import uvloop
 
 from bench.machine import percentile
+from bench.peers.creating import until_made
 from bench.queues.clients.protocol import QueueClient
 from bench.queues.work import Job, Outcome
-
-_CREATE_TIMEOUT_S = 30.0
 
 
 async def main(job: Job) -> Outcome:
@@ -34,17 +33,8 @@ async def main(job: Job) -> Outcome:
 
 
 async def _create(client: QueueClient, job: Job) -> Outcome:
-    """Retried: a cluster that answers may not have elected a leader yet."""
-    deadline = time.perf_counter() + _CREATE_TIMEOUT_S
-    while True:
-        try:
-            await client.create(job.queue, by_key=job.by_key)
-        except Exception:
-            if time.perf_counter() > deadline:
-                raise
-            await asyncio.sleep(0.5)
-        else:
-            return Outcome()
+    await until_made(lambda: client.create(job.queue, by_key=job.by_key))
+    return Outcome()
 
 
 async def _fill(client: QueueClient, job: Job) -> Outcome:

@@ -8,8 +8,8 @@ replicated: a new leader gives every member its whole time anew.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from floodmark.errors import FloodmarkError
@@ -20,6 +20,7 @@ from node.coordinator.groups.sessions import Over, Sessions
 from node.coordinator.keys import Kind
 from node.coordinator.steps import GroupSteps
 from node.coordinator.tally import CoordinatorTally
+from node.coordinator.tasks import Tasks
 
 if TYPE_CHECKING:
     from node.coordinator.lead import Lead
@@ -46,7 +47,7 @@ class MemberClock:
         self._with_members: set[str] = set()
         """The groups that have members, or had: all others are never looked at."""
         self._timer: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._stale: set[str] = set()
         """Groups that may need new targets."""
         self._refreshing = False
@@ -59,15 +60,14 @@ class MemberClock:
 
     def begin(self, names: Iterable[str], keys_of: Callable[[str], Iterable[bytes]]) -> None:
         """This node leads since now: everybody has their whole time."""
-        self._spawn(self._restore(list(names), keys_of))
+        self._tasks.begin(self._restore(list(names), keys_of))
 
     def close(self) -> None:
         """The leadership is over. What was stored just before may still be told, and sets no timer."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        for task in list(self._tasks):
-            task.cancel()
+        self._tasks.cancel()
 
     def answered(self, group: str, answer: MemberAnswer) -> None:
         """A member joined or sent a heartbeat, and what came of it is stored."""
@@ -89,7 +89,7 @@ class MemberClock:
         self._stale |= self._with_members
         if self._stale and not self._refreshing:
             self._refreshing = True
-            self._spawn(self._refresh())
+            self._tasks.begin(self._refresh())
 
     async def _restore(self, names: list[str], keys_of: Callable[[str], Iterable[bytes]]) -> None:
         for number, name in enumerate(names):
@@ -139,7 +139,7 @@ class MemberClock:
                 self._sessions.postpone(over, now + HELD_UP_S)
         else:
             for over in late:
-                self._spawn(self._end(over))
+                self._tasks.begin(self._end(over))
         self._set()
 
     async def _end(self, over: Over) -> None:
@@ -157,16 +157,6 @@ class MemberClock:
         if self._sessions.is_over(over, now):
             self._sessions.postpone(over, now + AGAIN_S)
         self._set()
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("task_failed", exc_info=error)
 
     @staticmethod
     def _now() -> float:

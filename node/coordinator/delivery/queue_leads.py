@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from floodmark.errors import FloodmarkError, ServerError, TooManyQueues, TooNew, Unavailable, UnknownQueue
@@ -19,6 +18,7 @@ from node.coordinator.proposals import Proposals
 from node.coordinator.queues import administration
 from node.coordinator.queues.queue import Queue
 from node.coordinator.queues.values import QueueValue
+from node.coordinator.tasks import Tasks
 
 QUEUES_MAX: Final = 2_000
 """Of one shard."""
@@ -44,8 +44,8 @@ class QueueLeads:
         self._under_way = 0
         self._anew = False
         """Something was not stored: wait until it is known what was, then begin from that."""
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._spawn(self._begin())
+        self._tasks = Tasks()
+        self._tasks.begin(self._begin())
 
     def end(self, error: FloodmarkError) -> None:
         """The leadership is over: whoever waits is told at once."""
@@ -107,7 +107,7 @@ class QueueLeads:
             del self._leads[name]
         lead.close(UnknownQueue(f"queue {name} was deleted", queue=name))
         if state is not None and state.config.dead_letter_topic_id:
-            self._spawn(self._forget_letters(state.config.dead_letter_topic_id, state.number))
+            self._tasks.begin(self._forget_letters(state.config.dead_letter_topic_id, state.number))
 
     async def _forget_letters(self, topic_id: int, number: int) -> None:
         try:
@@ -121,16 +121,6 @@ class QueueLeads:
             await self.delete(name, deadline=asyncio.get_running_loop().time() + DELETE_S)
         except FloodmarkError as error:
             _log.info("queue_not_deleted", queue=name, reason=error.detail)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("task_failed", exc_info=error)
 
     def proposed(self) -> None:
         """A queue has proposed something."""
@@ -146,11 +136,10 @@ class QueueLeads:
             self._close(_again())
         if self._anew and not self._under_way and self._failure is None:
             self._anew = False
-            self._spawn(self._begin())
+            self._tasks.begin(self._begin())
 
     def _close(self, error: FloodmarkError) -> None:
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
         leads, self._leads = self._leads, {}
         for lead in leads.values():
             lead.close(error)
@@ -178,7 +167,7 @@ class QueueLeads:
         for number, name in enumerate(self._machine.queue_names()):
             try:
                 if self._is_deleting(name):
-                    self._spawn(self._delete_on(name))
+                    self._tasks.begin(self._delete_on(name))
                 elif name not in self._leads and self._has_runs(name):
                     self.of(name)
             except (FloodmarkError, ValueError) as error:
