@@ -328,7 +328,9 @@ def _application(
     machine, policy = metadata.machine, AccessPolicy()
     authenticator = Authenticator(
         state=lambda: machine.state,
-        freshness=Freshness(lambda timeout_s: metadata.catch_up(timeout_s=timeout_s)),
+        freshness=Freshness(
+            lambda timeout_s: metadata.catch_up(timeout_s=timeout_s), leader=lambda: metadata.leader
+        ),
         wall_ms=around.wall_ms,
     )
     app = create_app(broker, settings.limits, _origins(settings), policy, authenticator)

@@ -28,18 +28,25 @@ ANEW_AFTER_S: Final = 0.1
 
 class Freshness:
     """``confirm`` returns once everything that was acknowledged before its call is known here; it raises
-    ``FloodmarkError`` where that cannot be had within so many seconds.
+    ``FloodmarkError`` where that cannot be had within so many seconds. ``leader`` is who leads as far as is
+    known: whoever asks waits for a round with a leader that has not failed to answer yet.
     """
 
     def __init__(
-        self, confirm: Callable[[float], Awaitable[None]], clock: Callable[[], float] = time.monotonic
+        self,
+        confirm: Callable[[float], Awaitable[None]],
+        clock: Callable[[], float] = time.monotonic,
+        leader: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._confirm = confirm
         self.clock = clock
+        self._leader = leader
         self._confirmed_at = self._tried_at = -math.inf
         self._task: asyncio.Task[None] | None = None
         self._failing = False
         """Whether the last round failed."""
+        self._failed_with: str | None = None
+        """Who led when it did, as far as was known."""
 
     @property
     def holds(self) -> bool:
@@ -53,7 +60,7 @@ class Freshness:
     async def confirm(self) -> None:
         """Raises ``CredentialsUnconfirmed`` where it is not recent enough, and cannot be had."""
         if not self.holds:
-            if self._failing:
+            if self._failing and self._leader() == self._failed_with:
                 raise unconfirmed()  # It is tried again in the background: nobody else waits for that.
             await self._once()
             if self.clock() - self._confirmed_at >= UNHEARD_S:
@@ -87,7 +94,7 @@ class Freshness:
             self._confirmed_at = max(self._confirmed_at, began)
             self._failing = False
         except FloodmarkError:
-            self._failing = True
+            self._failing, self._failed_with = True, self._leader()
         finally:
             self._task = None
 
@@ -95,7 +102,7 @@ class Freshness:
 def unconfirmed() -> CredentialsUnconfirmed:
     """Nobody can be told from anybody here at the moment."""
     return CredentialsUnconfirmed(
-        f"this node has not heard the leader of the cluster's metadata for {UNHEARD_S:g} s, and cannot know "
-        "whether these credentials still hold: ask another node",
+        f"this node has not heard the leader of the cluster's metadata for {UNHEARD_S:g} s, or not since it "
+        "started, and cannot know whether these credentials still hold: ask another node",
         retry_after_s=1.0,
     )

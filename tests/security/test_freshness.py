@@ -16,10 +16,11 @@ class Leader:
     def __init__(self) -> None:
         self.now = 100.0
         self.there = True
+        self.name: str | None = None
         self.asked = 0
         self.gate = asyncio.Event()
         self.gate.set()
-        self.freshness = Freshness(self.confirm, lambda: self.now)
+        self.freshness = Freshness(self.confirm, lambda: self.now, lambda: self.name)
 
     async def confirm(self, _timeout_s: float) -> None:
         self.asked += 1
@@ -89,6 +90,26 @@ async def test_what_is_too_old_is_refused_until_it_is_confirmed_again(leader: Le
     await leader.settled()
     await leader.freshness.confirm()
     assert leader.freshness.holds
+
+
+async def test_whoever_asks_waits_for_a_leader_that_has_not_failed_yet(leader: Leader) -> None:
+    """A node that has just started hears of a leader: nobody is refused for the time before that."""
+    leader.there = False
+    with pytest.raises(CredentialsUnconfirmed):
+        await leader.freshness.confirm()
+    with pytest.raises(CredentialsUnconfirmed):
+        await leader.freshness.confirm()
+    assert leader.asked == 1, "nobody leads yet: refused at once"
+    leader.there, leader.name = True, "n2"
+    await leader.freshness.confirm()
+    assert leader.asked == 2
+    leader.now += UNHEARD_S
+    leader.there = False
+    for name, asked in (("n2", 3), ("n2", 3), ("n3", 4), ("n3", 4)):
+        leader.name = name
+        with pytest.raises(CredentialsUnconfirmed):
+            await leader.freshness.confirm()
+        assert leader.asked == asked, "one round for each leader"
 
 
 async def test_a_round_says_nothing_of_what_came_after_it_began(leader: Leader) -> None:
