@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from floodmark.errors import Forbidden, InvalidRequest, ReceiptExpired, Unavailable
+from floodmark.errors import Forbidden, InvalidRequest, OutcomeUnknown, ReceiptExpired, Unavailable
 from floodmark.queues import settling
 from floodmark.queues.settling import Settler
 from floodmark.queues.shapes import Action, Outcome, Settlement
@@ -97,7 +97,11 @@ async def test_it_is_sent_again_until_it_is_stored_or_refused(
 ) -> None:
     """Errors that may pass are waited out; a refusal is told to whoever waits, and is not repeated."""
     node = Node()
-    node.errors = [Unavailable("later", retry_after_s=0.001) for _ in range(3)]
+    node.errors = [
+        Unavailable("later", retry_after_s=0.001),
+        OutcomeUnknown("maybe"),
+        OutcomeUnknown("maybe"),
+    ]
     settler = Settler("q", node.send)
     await asyncio.wait_for(settler.add_and_wait(ack("a")), 10)
     assert node.sent == [["a"]] * 4

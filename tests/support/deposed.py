@@ -7,7 +7,7 @@ it hears none of the other replicas, while clients reach it all the time.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from node.addresses import split_address
@@ -36,12 +36,22 @@ class Deposed:
 
 
 @contextlib.asynccontextmanager
-async def deposed(cluster: NodeCluster, topic: str, partition: int = 0) -> AsyncIterator[Deposed]:
-    """Depose the partition's leader unawares. Nodes without a replica go on hearing all."""
+async def deposed(
+    cluster: NodeCluster,
+    topic: str,
+    partition: int = 0,
+    *,
+    last_words: Callable[[TestNode], Awaitable[object]] | None = None,
+) -> AsyncIterator[Deposed]:
+    """Depose the partition's leader unawares. Nodes without a replica go on hearing all.
+
+    ``last_words``: of the leader, which hears nothing any more and is heard until it returns. What it
+    proposes there is stored by its successor, and it does not know.
+    """
     old = await cluster.leader(topic, partition)
     entry = old.running.metadata.state.topics[topic].partitions[partition]
     others = [cluster[name] for name in entry.replicas if name != old.node_id]
-    async with _unheard(old, others, entry.raft_group) as proxies:
+    async with _unheard(old, others, entry.raft_group, last_words) as proxies:
         new = await cluster.leader(topic, partition, besides=old.node_id)
         yield Deposed(old, new, entry.raft_group, proxies)
 
@@ -60,7 +70,12 @@ async def deposed_of_metadata(cluster: NodeCluster) -> AsyncIterator[Deposed]:
 
 
 @contextlib.asynccontextmanager
-async def _unheard(old: TestNode, others: list[TestNode], raft_group: int) -> AsyncIterator[list[FaultProxy]]:
+async def _unheard(
+    old: TestNode,
+    others: list[TestNode],
+    raft_group: int,
+    last_words: Callable[[TestNode], Awaitable[object]] | None = None,
+) -> AsyncIterator[list[FaultProxy]]:
     """Nothing passes between ``old`` and the others, and the group's clock stands still there."""
     group = old.running.host.group(raft_group)
     frozen = group._parts._clock()
@@ -71,12 +86,17 @@ async def _unheard(old: TestNode, others: list[TestNode], raft_group: int) -> As
         for source, target in pairs:
             proxy = await FaultProxy(split_address(target.settings.peer.listen)).start()
             stack.push_async_callback(proxy.stop)
-            proxy.pause()
+            if last_words is None or target is old:
+                proxy.pause()
             proxies.append(proxy)
             links = source.running.host.links
             links.dial(target.node_id, *proxy.address)
             links.bulk.drop(target.node_id)  # The next one goes through the proxy, too.
         try:
+            if last_words is not None:
+                await last_words(old)
+            for proxy in proxies:
+                proxy.pause()
             yield proxies
         finally:
             _heal(old, raft_group, proxies)

@@ -15,7 +15,7 @@ from floodmark.queues.calls import QueueCalls
 from floodmark.queues.job import Job
 from floodmark.queues.leases import Leases
 from floodmark.queues.options import AT_ONCE_MAX, JobsOptions
-from floodmark.queues.settling import Settler
+from floodmark.queues.settling import Settler, may_pass
 from floodmark.queues.shapes import Action, QueueRecord, Settlement
 from floodmark.transport.pacing import Backoff
 
@@ -282,7 +282,7 @@ class Jobs:
             try:
                 records = await self._receive(wait_s)
             except FloodmarkError as error:
-                if not (error.retriable and self._is_answered):
+                if not (may_pass(error) and self._is_answered):
                     self._failure = error
                     self._changed.set()
                     return

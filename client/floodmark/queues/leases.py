@@ -10,7 +10,7 @@ from typing import Final
 
 from floodmark.errors import FloodmarkError
 from floodmark.queues.job import Job
-from floodmark.queues.settling import AT_ONCE, Send
+from floodmark.queues.settling import AT_ONCE, Send, may_pass
 from floodmark.queues.shapes import Outcome, Settlement
 from floodmark.transport.pacing import Backoff
 
@@ -70,7 +70,7 @@ class Leases:
             try:
                 outcomes = await self._send([Settlement.extend(job.receipt) for job in jobs])
             except FloodmarkError as error:
-                if error.retriable:
+                if may_pass(error):
                     await asyncio.sleep(backoff.next_delay_s(error.retry_after_s))
                     continue
                 _LOG.error(

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from floodmark.errors import FloodmarkError, InvalidRequest, ReceiptExpired
+from floodmark.errors import FloodmarkError, InvalidRequest, OutcomeUnknown, ReceiptExpired
 from floodmark.queues.shapes import Outcome, Settlement
 from floodmark.transport.pacing import Backoff
 
@@ -22,6 +22,12 @@ _LATE: Final = (
 )
 
 Send = Callable[[Sequence[Settlement]], Awaitable[Sequence[Outcome]]]
+
+
+def may_pass(error: FloodmarkError) -> bool:
+    """Whether to ask again: also where it may have been done, as no request of a worker's does more when it
+    is done twice."""
+    return error.retriable or isinstance(error, OutcomeUnknown)
 
 
 class Ending:
@@ -161,7 +167,7 @@ class Settler:
             try:
                 outcomes = await self._send([ending.settlement for ending in endings])
             except FloodmarkError as error:
-                if error.retriable:
+                if may_pass(error):
                     self.put_back(endings)
                     await asyncio.sleep(backoff.next_delay_s(error.retry_after_s))
                 elif isinstance(error, InvalidRequest) and len(endings) > 1:
