@@ -21,6 +21,7 @@ METHODS: Final = ("_process_keepalive",)
 ATTRIBUTES: Final = (
     "_buffer_paused",
     "_close",
+    "_drain_helper",
     "_force_close",
     "_handler_waiter",
     "_keepalive_timeout",

@@ -12,7 +12,7 @@ from aiohttp import web
 from floodmark.errors import FloodmarkError, Unauthorized
 
 from node.http.connection import Connection
-from node.http.plain_head import PlainHead
+from node.http.plain_head import AnyHead
 from node.service.authentication import Identity, missing
 from node.service.request_context import A_NODE, ANONYMOUS
 
@@ -66,7 +66,7 @@ async def _identity(request: web.BaseRequest, context: HttpContext) -> Identity:
     return await authenticator.certified(principal)
 
 
-def plain_identity(head: PlainHead, connection: Connection, context: HttpContext) -> Identity | None:
+def plain_identity(head: AnyHead, connection: Connection, context: HttpContext) -> Identity | None:
     """Of a request on the fast path; None where it is not known at once."""
     authenticator = context.service.authenticator
     if authenticator is None:

@@ -319,6 +319,13 @@ class Connection(RequestHandler):
             transport.resume_reading()
             self.data_received(early)
 
+    async def send_piece(self, piece: bytes) -> None:
+        """A part of an answer past aiohttp; returns when its client has taken enough of it. Raises
+        ``ConnectionError`` once the client has left."""
+        if self.transport is not None:
+            self.transport.write(piece)
+        await self._drain_helper()
+
     def held_back_s(self, wait_s: float) -> float:
         """How late its client is told to wait ``wait_s``: not at all if it has waited as told before."""
         now = self._loop.time()

@@ -1,4 +1,5 @@
-"""The plainest produce requests, past aiohttp: it costs several times what storing a small record does.
+"""The plainest produce requests, past aiohttp: it costs several times what storing a small record does. And
+those of queues (``fast_queues.py``).
 
 Same port, same answers, same code behind the head: what is not plain (``plain_head``), or would be refused,
 or would be passed on and cannot share a batch (``forward_batcher``), goes the usual way. A request is only
@@ -28,6 +29,7 @@ from node.broker import Acks, Appended, Partition
 from node.budget import Account
 from node.http import problems
 from node.http.authentication import plain_identity
+from node.http.fast_queues import FastQueues
 from node.http.intake import Intake
 from node.http.leader_headers import leader_headers
 from node.http.media import Media
@@ -100,6 +102,7 @@ class FastPath:
         self._service = context.service
         self._producing = context.service.producing
         self._heads = PlainHeads(origins.knows_host, context.is_from_node)
+        self._queues = FastQueues(context, origins)
         self._vary = {"Vary": "Origin"} if origins.listed else {}
         self._answer_head = self._head_of(context.broker.node_id)
 
@@ -107,7 +110,7 @@ class FastPath:
         """Begin to answer ``data`` if it is one plain request, for this node or fit to share a batch."""
         found = self._heads.read(data)
         if found is None:
-            return False
+            return data.startswith(FastQueues.begins) and self._queues.take(connection, data)
         head, begin = found
         admitted = self._admit(connection, head, len(data) - begin)
         if admitted is None:

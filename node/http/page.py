@@ -21,7 +21,7 @@ from node.service.topic_reader import TopicReader
 from node.service.unpacking import Slice
 
 PIECE_BYTES: Final = 64 << 10
-_WHOLE_BYTES: Final = 16 << 10
+WHOLE_BYTES: Final = 16 << 10
 """Pages up to this size are not counted while they are sent: a connection's buffer takes more."""
 _PAUSE_S: Final = 0.05
 """Pause between two looks at partitions that have no leader."""
@@ -158,7 +158,7 @@ async def send(
 ) -> web.StreamResponse:
     """Send a page; what its client has taken is given back."""
     size = sum(len(piece) for piece in pieces)
-    if size <= _WHOLE_BYTES:
+    if size <= WHOLE_BYTES:
         return web.Response(body=b"".join(pieces), headers=headers)
     answer = web.StreamResponse(headers=headers)
     answer.content_length = size

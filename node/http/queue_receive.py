@@ -17,6 +17,7 @@ from node.http.context import HttpContext
 from node.http.document_in import decoded
 from node.http.leader_headers import leader_headers
 from node.http.page import PIECE_BYTES, send
+from node.http.plain_queue_head import PARAMETERS, RECEIVE
 from node.http.query import capped, duration_s, number, query_of
 from node.http.queue_settling import SettlementIn, ends_of
 from node.http.queues import queue_name
@@ -28,7 +29,7 @@ from node.service.queue_receiving import RECORDS_MAX, WORKER_BYTES_MAX, Job, Wan
 from node.service.queue_settling import End
 from node.service.request_context import RequestContext
 
-QUERY: Final = frozenset({"max", "max_bytes", "wait", "worker"})
+QUERY: Final = PARAMETERS[RECEIVE]
 _EXAMPLE: Final = '{} or {"ack": ["..."]} with receipts'
 _ENCODER = msgspec.json.Encoder()
 
@@ -46,7 +47,7 @@ _BODY = msgspec.json.Decoder(ReceiveBody)
 class ReceivedAnswer(NamedTuple):
     """The document in pieces; it is in ``hold``."""
 
-    headers: Mapping[str, str]
+    leader: str
     pieces: deque[bytes]
 
 
@@ -79,7 +80,7 @@ async def received(
         members["paused"] = found.paused
     pieces = await _pieces(context.service.pages, found.jobs, members)
     context.count_sent(who, sum(map(len, pieces)))
-    return ReceivedAnswer({**JSON, **leader_headers(context.broker, found.leader)}, pieces)
+    return ReceivedAnswer(found.leader, pieces)
 
 
 class QueueReceive:
@@ -100,7 +101,8 @@ class QueueReceive:
                 *(context, who, queue_name(request), query, body, hold),
                 bytes_max=context.settings.fetch_bytes_max,
             )
-            return await send(request, dict(answer.headers), answer.pieces, hold)
+            headers = {**JSON, **leader_headers(context.broker, answer.leader)}
+            return await send(request, headers, answer.pieces, hold)
 
 
 async def _pieces(pages: LoopShare, jobs: list[Job], members: dict[str, Any]) -> deque[bytes]:

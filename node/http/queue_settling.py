@@ -114,7 +114,7 @@ class SettledAnswer(NamedTuple):
     """``status``: 200, or 207 where some of several came too late."""
 
     status: int
-    headers: Mapping[str, str]
+    leader: str
     body: bytes
 
 
@@ -150,7 +150,7 @@ async def settled(
     result, leader = await settle(context.service, who.within(timeout_s), queue, ends, size=len(body))
     return SettledAnswer(
         207 if result.has_late else 200,
-        {**JSON, **leader_headers(context.broker, leader)},
+        leader,
         _ENCODER.encode(result) + b"\n",
     )
 
@@ -171,6 +171,7 @@ class QueueSettling:
                 answer = await settled(
                     self._context, request_context(request), queue_name(request), action, query, body
                 )
-            return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
+            headers = {**JSON, **leader_headers(self._context.broker, answer.leader)}
+            return web.Response(status=answer.status, headers=headers, body=answer.body)
 
         return post

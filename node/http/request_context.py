@@ -11,7 +11,7 @@ from aiohttp import web
 
 from node.http.authentication import IDENTITY, NOBODY
 from node.http.connection import Connection
-from node.http.plain_head import PlainHead
+from node.http.plain_head import AnyHead
 from node.service.authentication import Identity
 from node.service.repeated_batches import TRACE
 from node.service.request_context import RequestContext
@@ -34,7 +34,7 @@ def request_context(request: web.Request) -> RequestContext:
     )
 
 
-def plain_request_context(head: PlainHead, address: str, identity: Identity) -> RequestContext:
+def plain_request_context(head: AnyHead, address: str, identity: Identity) -> RequestContext:
     """Of a request on the fast path, from a client at ``address``. A plain head has no trace."""
     return RequestContext(
         protocol=PROTOCOL,
