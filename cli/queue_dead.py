@@ -182,4 +182,8 @@ def _content(letter: Document, column: Column) -> object:
 
 
 def _place(where: Document | None) -> str | None:
-    return None if where is None else f"{where['topic']}/{where['partition']}/{where['offset']}"
+    return (
+        None
+        if where is None or where["topic"] is None
+        else f"{where['topic']}/{where['partition']}/{where['offset']}"
+    )

@@ -9,6 +9,7 @@ import msgspec
 from floodmark.errors import InvalidRequest, QueueExists, UnknownQueue, UnknownTopic
 from floodmark.format.names import check_name
 
+from node.broker import TopicLimits
 from node.broker.queues import QueueConfig, QueueInfo
 from node.metadata.levels import QUEUES
 from node.service.at_coordinator import at_coordinator
@@ -20,7 +21,7 @@ from node.service.queue_settings import DEAD_SUFFIX, QueueSettings, ShownSetting
 from node.service.request_context import RequestContext
 from node.service.requests import Request
 from node.service.shard_pages import listed
-from node.service.topic_changes import CreateTopic, partitions_of
+from node.service.topic_changes import ConfigChanges, CreateTopic, partitions_of
 
 if TYPE_CHECKING:
     from node.service.service import Service
@@ -163,7 +164,7 @@ class PutQueue(Request[StoredQueue], frozen=True, kw_only=True):
         """Raises ``QueueExists``, ``UnknownTopic``, ``TooManyQueues``, and what a topic is refused for."""
         before = await self._before(at, context)
         limits = await at.topics.limits(self.config.topic)
-        dead = await self._dead_letters(at, context, before, limits.partitions)
+        dead = await self._dead_letters(at, context, before, limits)
         config = self.config.config(before, topic_id=limits.topic_id, dead=dead)
         if before is not None and config != before:
             at.authorize(context, Operation.ALTER, queue(self.queue))
@@ -187,9 +188,10 @@ class PutQueue(Request[StoredQueue], frozen=True, kw_only=True):
         return before
 
     async def _dead_letters(
-        self, at: Service, context: RequestContext, before: QueueConfig | None, partitions: int
+        self, at: Service, context: RequestContext, before: QueueConfig | None, limits: TopicLimits
     ) -> tuple[str, int]:
-        """The name and id of the topic, which is made where it is missing; ("", 0) for none."""
+        """The name and id of the topic, which is made where it is missing, for all that the queue's topic
+        has; ("", 0) for none."""
         name = self.config.dead_letter_topic
         if name is msgspec.UNSET:
             name = before.dead_letter_topic if before is not None else self.queue + DEAD_SUFFIX
@@ -204,7 +206,10 @@ class PutQueue(Request[StoredQueue], frozen=True, kw_only=True):
             return name, (await at.topics.limits(name)).topic_id
         except UnknownTopic:
             at.authorize(context, Operation.CREATE, topic(name))
-        made = await at_metadata_leader(at, context, CreateTopic(topic=name, partitions=partitions))
+        config = ConfigChanges(max_record_bytes=limits.max_record_bytes)
+        made = await at_metadata_leader(
+            at, context, CreateTopic(topic=name, partitions=limits.partitions, config=config)
+        )
         return name, made.result.topic.topic_id
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from floodmark.errors import UnknownTopic
-from floodmark.format.batch import encode_with_header, producer_id_of
+from floodmark.errors import TooLarge, UnknownTopic
+from floodmark.format.batch import CODEC_NONE, CODEC_ZSTD, BatchHeader, encode_with_header, producer_id_of
 from floodmark.format.frame import FrameHeader, walk
 from floodmark.format.frame_attributes import Attribute, attributes
 from floodmark.format.frame_records import has_records, header_in, records_in
 from floodmark.format.position import Position, Source, position_in
 from floodmark.format.record import Record
 
-from node.broker import Acks, Appended, Bounds, Partition, SourcePosition
+from node.broker import Acks, Appended, Bounds, Partition, SourcePosition, TopicLimits
+from node.coordinator.delivery.dead_letters import without_added
 from node.coordinator.delivery.ports import Chunk, DeadSource, Piece, TakenOver
 from node.service.inside_line import Found
 from node.service.leaders import Leader
@@ -43,15 +45,14 @@ class QueueRecords:
 
     def partitions(self, topic_id: int) -> int:
         """See ``RecordSource``."""
-        service = self._service
-        name = service.broker.groups.topic_name(topic_id)
-        if name is None:
-            return 0
         try:
-            limits = service.broker.topic_limits(name)
+            return self._limits(topic_id).partitions
         except UnknownTopic:
             return 0
-        return limits.partitions if limits.topic_id == topic_id else 0
+
+    def record_bytes_max(self, topic_id: int) -> int:
+        """See ``DeadLetterTarget``."""
+        return self._limits(topic_id).max_record_bytes
 
     async def bounds(self, topic_id: int, partition: int, *, timeout_s: float) -> tuple[int, int]:
         """See ``RecordSource``."""
@@ -92,9 +93,7 @@ class QueueRecords:
         Partitions are never fewer than before: whichever took letters of this source has them still under way
         in its own name, until the epoch ends there too.
         """
-        count = self.partitions(topic_id)
-        if not count:
-            raise UnknownTopic(f"the topic with id {topic_id} is gone")
+        count = self._limits(topic_id).partitions
         chosen = source.partition % count
         number, found_in, epoch = 0, chosen, 0
         for partition in sorted({source.partition % each for each in range(1, count + 1)}):
@@ -137,13 +136,17 @@ class QueueRecords:
         number: int,
     ) -> int:
         """See ``DeadLetterTarget``."""
-        batch, header = encode_with_header(
-            records,
+        encode = partial(
+            encode_with_header,
             producer_id=producer_id_of(_name(source)),
             producer_epoch=epoch,
             sequence=sequence,
             format=_FORMAT,
         )
+        if sum([record.size for record in records]) > _INLINE_BYTES:
+            batch, header = await asyncio.to_thread(_fitting, encode, records)
+        else:
+            batch, header = encode(records)
         position = Position(*_source(source), number)
 
         def append(leader: Leader, left_s: float) -> Awaitable[Appended]:
@@ -196,12 +199,39 @@ class QueueRecords:
             there = await self._partition(topic_id, partition)
             await at_leader(self._service, there, remove, timeout_s=_STORE_S, is_recognised=lambda: True)
 
+    def _limits(self, topic_id: int) -> TopicLimits:
+        """As this node knows them. Raises ``UnknownTopic``."""
+        limits = self._service.broker.topic_limits(self._named(topic_id))
+        if limits.topic_id != topic_id:
+            raise _gone(topic_id)
+        return limits
+
     async def _partition(self, topic_id: int, partition: int) -> Partition:
-        service = self._service
-        name = service.broker.groups.topic_name(topic_id)
+        return await self._service.topics.partition(self._named(topic_id), partition, topic_id)
+
+    def _named(self, topic_id: int) -> str:
+        name = self._service.broker.groups.topic_name(topic_id)
         if name is None:
-            raise UnknownTopic(f"the topic with id {topic_id} is gone")
-        return await service.topics.partition(name, partition, topic_id)
+            raise _gone(topic_id)
+        return name
+
+
+def _gone(topic_id: int) -> UnknownTopic:
+    return UnknownTopic(f"the topic with id {topic_id} is gone")
+
+
+def _fitting(
+    encode: Callable[..., tuple[bytes, BatchHeader]], records: Sequence[Record]
+) -> tuple[bytes, BatchHeader]:
+    """Records that are near the limit of a batch are compressed, and if need be without what was added: a
+    record that could be stored once can be stored again."""
+    for some in (records, [without_added(record) for record in records]):
+        for codec in (CODEC_NONE, CODEC_ZSTD):
+            try:
+                return encode(some, codec=codec)
+            except TooLarge as error:
+                refusal = error
+    raise refusal
 
 
 async def _piece(header: FrameHeader, payload: memoryview) -> Piece:

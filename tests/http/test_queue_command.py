@@ -21,11 +21,11 @@ class Shell:
     """Runs commands, each in a thread of its own."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self.url = url
 
     async def __call__(self, *args: str, code: int = 0, stdin: str = "") -> Result:
         """``floodmark queue ...``; ends with this code."""
-        command = ["queue", *args, "--server", self._url]
+        command = ["queue", *args, "--server", self.url]
         invoke = CliRunner().invoke
         result = await asyncio.to_thread(invoke, floodmark, command, input=stdin, prog_name="floodmark")
         assert result.exit_code == code, (args, result.output)
@@ -130,6 +130,13 @@ async def test_dead_letters_are_shown_replayed_and_purged(shell: Shell) -> None:
     assert "2 dead letters" in (await shell("dead", "replay", "jobs", "--key-prefix", "a")).stderr
     back = await shell.documents("receive", "jobs", "-n", "10", "--wait", "5s", "--ack")
     assert {one["topic"] for one in back} == {"jobs.dead"}
+    await shell("create", "jobs", "--topic", "t", "--dead-letter-topic", "others")
+    async with Client(shell.url) as client:
+        await client.topics.delete("jobs.dead")
+    (gone,) = (await shell("dead", "list", "jobs", "-o", "wide")).stdout.splitlines()[1:]
+    assert ids[1] in gone
+    assert "jobs.dead" not in gone
+    assert "None" not in gone
     assert "1 dead letters" in (await shell("dead", "purge", "jobs", ids[1], "--yes")).stderr
     await shell("dead", "purge", "jobs", "--all", "--yes")
     assert await shell.documents("dead", "list", "jobs") == []

@@ -20,11 +20,12 @@ from node.coordinator.delivery.ports import Chunk, DeadLetterTarget, DeadSource,
 from node.coordinator.delivery.queue_lead import QueueLead
 from node.coordinator.delivery.queue_leads import QueueLeads
 from node.coordinator.proposals import Proposals
-from node.coordinator.queues import administration
+from node.coordinator.queues import administration, dead_letters
 from node.coordinator.queues.administration import Put
 from node.coordinator.queues.requests import (
     Action,
     Delivered,
+    Place,
     QueueConfig,
     Receive,
     Received,
@@ -77,10 +78,16 @@ class Letters:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.stored: list[Record] = []
+        self.before: Piece | None = None
+        """What an earlier leader has stored last, as number 0."""
 
     async def take_over(self, topic_id: int, source: DeadSource) -> TakenOver:
         self.asked.append("take over")
-        return TakenOver(partition=0, epoch=1, number=0, found_in=0)
+        number = 0 if self.before is None else 1
+        return TakenOver(partition=0, epoch=1, number=number, found_in=0)
+
+    def record_bytes_max(self, topic_id: int) -> int:
+        return 1 << 20
 
     async def store(
         self,
@@ -100,10 +107,10 @@ class Letters:
     async def last_stored(
         self, topic_id: int, partition: int, source: DeadSource, number: int
     ) -> Piece | None:
-        return None
+        return self.before
 
     async def forget(self, topic_id: int, queue_number: int) -> None:
-        self.asked.append("forget")
+        self.asked.append(f"forget in {topic_id}")
 
 
 class Shard:
@@ -242,6 +249,37 @@ async def test_a_dead_letter_is_sent_once_it_is_stored_that_its_record_died() ->
     assert letters.asked == ["take over", "store"]
     assert [record.value for record in letters.stored] == [records[0].value]
     shard.log.go_on()
+    shard.end()
+
+
+async def test_a_letter_without_a_header_that_is_stored_already_is_known_by_its_position() -> None:
+    """It was too large for any, so it is alone in its batch."""
+    letters = Letters()
+    letters.before = Piece(41, 5, 0, [Record(None, None, b"0")])
+    shard = await Shard(letters=letters).made(dead_letter_topic="d", dead_letter_topic_id=TOPIC + 1)
+    (record,) = await shard.received(1)
+    shard.log.at_once = True
+    assert await shard.settle([record], Action.REJECT) == [Settled.DONE]
+    await shard.until(lambda: bool(shard.lead.view.dead))
+    (letter,) = dead_letters.listed(shard.lead.view, after=None, limit=10)
+    assert letter.at == Place(TOPIC + 1, 0, 41)
+    assert letters.stored == []
+    shard.end()
+
+
+async def test_a_queue_that_is_deleted_is_forgotten_wherever_its_letters_are() -> None:
+    """Also in a topic that took them before it had another one."""
+    letters = Letters()
+    shard = await Shard(letters=letters).made(dead_letter_topic="d", dead_letter_topic_id=TOPIC + 1)
+    (record,) = await shard.received(1)
+    shard.log.at_once = True
+    await shard.settle([record], Action.REJECT)
+    await shard.until(lambda: bool(shard.lead.view.dead))
+    await shard.made(dead_letter_topic="other", dead_letter_topic_id=TOPIC + 2)
+    shard.log.at_once = True
+    await shard.leads.delete(QUEUE, deadline=soon())
+    await turns()
+    assert sorted(letters.asked[2:]) == [f"forget in {TOPIC + more}" for more in (1, 2)]
     shard.end()
 
 

@@ -110,9 +110,9 @@ class QueueListing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordPlace(msgspec.Struct, frozen=True):
-    """Where a record is."""
+    """Where a record is. ``topic``: None where it was deleted."""
 
-    topic: str
+    topic: str | None
     partition: int
     offset: int
 
@@ -121,7 +121,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """A record that died.
 
     id           its name in this queue
-    topic, partition, offset  where the record is that died
+    topic, partition, offset  where the record is that died; the topic is None where it was deleted
     reason       why
     deliveries   how often it had been delivered; ``worker`` had it last
     dead_letter  where it is now
@@ -129,7 +129,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     id: str
-    topic: str
+    topic: str | None
     partition: int
     offset: int
     reason: str
@@ -146,4 +146,4 @@ class DeadRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     letter: DeadLetter
     record: QueueRecord | None
-    """None where retention has removed it."""
+    """None where retention has removed it, or its topic was deleted."""

@@ -179,7 +179,7 @@ class Queues:
         answer = await self._calls.call("GET", path, timeout_s=timeout_s)
         found, record = answer.convert(DeadLetter), answer.convert(_WithRecord).record
         if record is not None and found.dead_letter is not None:
-            record.topic = found.dead_letter.topic
+            record.topic = found.dead_letter.topic or ""
         return DeadRecord(letter=found, record=None if record is None else record.record())
 
     async def replay(

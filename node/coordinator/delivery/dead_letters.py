@@ -12,8 +12,9 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
+import msgspec
 import structlog
-from floodmark.errors import FloodmarkError, OutOfOrderSequence, PositionConflict, ProducerFenced
+from floodmark.errors import FloodmarkError, OutOfOrderSequence, PositionConflict, ProducerFenced, TooLarge
 from floodmark.format.record import Record
 
 from node.coordinator.delivery.ports import DeadLetterTarget, DeadSource, TakenOver
@@ -34,6 +35,12 @@ ORIGIN: Final = (f"{PREFIX}topic", f"{PREFIX}partition", f"{PREFIX}offset")
 _log = structlog.get_logger(__name__)
 
 
+def without_added(record: Record) -> Record:
+    """As it was before it died: without the headers that a letter has more."""
+    pairs = [(name, value) for name, value in record.headers.pairs if not name.startswith(PREFIX)]
+    return msgspec.structs.replace(record, pairs=pairs or None)
+
+
 class Dying(NamedTuple):
     """A record on its way."""
 
@@ -52,14 +59,18 @@ class LetterSource(Protocol):
     name: str
 
     @property
+    def topic_id(self) -> int:
+        """Where records come from, but for letters that are delivered again."""
+
+    @property
     def dead_letter_topic_id(self) -> int:
-        """Where they go."""
+        """Where they go; 0: nowhere."""
 
     def dead_source(self, source: TopicPartition) -> DeadSource:
         """Under which they are sent."""
 
     def topic_name(self, topic_id: int) -> str:
-        """For the headers."""
+        """For people; "" for a topic that the queue has nothing to do with any more."""
 
     def dying(self, source: TopicPartition, limit: int) -> Sequence[Dying]:
         """The first ones, in order of number."""
@@ -133,6 +144,9 @@ class DeadLetters:
         taken = self._taken.get(source)
         if taken is not None and taken.in_doubt is not None:
             topic_id = taken.topic_id  # What may be in one topic goes to no other one.
+        if not topic_id:  # There was one when they died.
+            await self._queue.noted(source, [(letter, None) for letter in letters])
+            return
         if taken is None or taken.topic_id != topic_id:
             over = await self._target.take_over(topic_id, name)
             taken = self._taken[source] = _Taken(topic_id, over)
@@ -141,23 +155,9 @@ class DeadLetters:
             await self._note(taken, source, stored)
             return
         if taken.in_doubt is None:
-            gone: list[tuple[Dying, Place | None]] = []
-            batch: list[tuple[Dying, Record]] = []
-            size = 0
-            for letter in letters:
-                record = await self._queue.payload(letter.place)
-                if record is None:
-                    gone.append((letter, None))
-                    continue
-                if batch and size + record.size > BATCH_BYTES:
-                    break
-                size += record.size
-                batch.append((letter, self._letter(letter, record)))
-            if gone:
-                await self._queue.noted(source, gone)
-            if not batch:
+            taken.in_doubt = await self._next_batch(topic_id, source, letters)
+            if taken.in_doubt is None:
                 return
-            taken.in_doubt = batch
         batch = taken.in_doubt
         partition = taken.over.partition
         first = await self._target.store(
@@ -174,6 +174,39 @@ class DeadLetters:
         places = [(letter, Place(topic_id, partition, first + at)) for at, (letter, _) in enumerate(batch)]
         await self._queue.noted(source, places)
 
+    async def _next_batch(
+        self, topic_id: int, source: TopicPartition, letters: Sequence[Dying]
+    ) -> list[tuple[Dying, Record]] | None:
+        """The first ones; None where their records are gone. Raises ``TooLarge`` for the first of all: what
+        comes behind it waits, as letters are stored in order."""
+        bytes_max = self._target.record_bytes_max(topic_id)
+        gone: list[tuple[Dying, Place | None]] = []
+        batch: list[tuple[Dying, Record]] = []
+        size = 0
+        refusal: TooLarge | None = None
+        for letter in letters:
+            record = await self._queue.payload(letter.place)
+            if record is None:
+                gone.append((letter, None))
+                continue
+            own = without_added(record)
+            if own.size > bytes_max:
+                refusal = TooLarge(
+                    f"a dead letter has {own.size} bytes of key, value and headers; topic "
+                    f"{self._queue.topic_name(topic_id)} allows {bytes_max}: raise its max_record_bytes",
+                    limit=bytes_max,
+                )
+                break
+            if batch and size + record.size > BATCH_BYTES:
+                break
+            size += record.size
+            batch.append((letter, self._letter(letter, record, own)))
+        if gone:
+            await self._queue.noted(source, gone)
+        if refusal is not None and not batch:
+            raise refusal
+        return batch or None
+
     async def _note(self, taken: _Taken, source: TopicPartition, letters: Sequence[Dying]) -> None:
         """An earlier leader has stored these, and did not come to say so."""
         over = taken.over
@@ -184,15 +217,16 @@ class DeadLetters:
             for index, record in enumerate(piece.records):
                 if record is not None:
                     found[dict(record.headers.pairs).get(NUMBER)] = piece.first_offset + index
+            # The position says what the last one's number is. If it was too large for a header, it is alone.
+            found[str(over.number - 1).encode()] = piece.next_offset - 1
         places: list[tuple[Dying, Place | None]] = []
         for letter in letters:
             offset = found.get(str(letter.number).encode())
             places.append((letter, None if offset is None else Place(taken.topic_id, over.found_in, offset)))
         await self._queue.noted(source, places)
 
-    def _letter(self, letter: Dying, record: Record) -> Record:
+    def _letter(self, letter: Dying, record: Record, own: Record) -> Record:
         place = letter.place
-        pairs = record.headers.pairs
         said = {
             "queue": self._queue.name,
             "topic": self._queue.topic_name(place.topic_id),
@@ -206,11 +240,11 @@ class DeadLetters:
             "died": str(letter.died_ms),
         }
         about = {f"{PREFIX}{name}": text.encode() for name, text in said.items()}
-        if place.topic_id == self._queue.dead_letter_topic_id:
+        if place.topic_id != self._queue.topic_id:
             # It was a dead letter before: it comes from where it came from then.
+            pairs = record.headers.pairs
             about |= {name: value for name, value in pairs if name in ORIGIN and value is not None}
-        own = [(name, value) for name, value in pairs if not name.startswith(PREFIX)]
-        return Record(record.timestamp, record.key, record.value, record.is_json, [*own, *about.items()])
+        return msgspec.structs.replace(own, pairs=[*own.headers.pairs, *about.items()])
 
     def _ended(self, source: TopicPartition, task: asyncio.Task[None]) -> None:
         del self._tasks[source]

@@ -30,6 +30,11 @@ class DyingRecords:
         self.name = lead.name
 
     @property
+    def topic_id(self) -> int:
+        """See ``LetterSource``."""
+        return self._lead.view.state.config.topic_id
+
+    @property
     def dead_letter_topic_id(self) -> int:
         """See ``LetterSource``."""
         return self._lead.view.state.config.dead_letter_topic_id
@@ -41,7 +46,8 @@ class DyingRecords:
     def topic_name(self, topic_id: int) -> str:
         """See ``LetterSource``."""
         config = self._lead.view.state.config
-        return config.topic if topic_id == config.topic_id else config.dead_letter_topic
+        names = {config.dead_letter_topic_id: config.dead_letter_topic, config.topic_id: config.topic}
+        return names.get(topic_id, "")
 
     def sources(self) -> list[TopicPartition]:
         """The partitions that have any."""

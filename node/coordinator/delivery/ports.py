@@ -87,6 +87,10 @@ class DeadLetterTarget(Protocol):
     async def take_over(self, topic_id: int, source: DeadSource) -> TakenOver:
         """Fence all earlier leaders of the queue's shard, and learn how far they came."""
 
+    def record_bytes_max(self, topic_id: int) -> int:
+        """What the topic allows a record to have, as this node knows it; what is added to a letter does not
+        count. Raises ``UnknownTopic``."""
+
     async def store(
         self,
         topic_id: int,
@@ -99,6 +103,8 @@ class DeadLetterTarget(Protocol):
         number: int,
     ) -> int:
         """Append them, and with them that all before ``number`` are stored. Returns the first one's offset.
+
+        One that fills a batch by itself is stored without what was added to it.
 
         ``sequence``: how many records were stored in this epoch before. Raises ``ProducerFenced``, and
         ``PositionConflict`` where they are stored already: take over again.

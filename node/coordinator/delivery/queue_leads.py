@@ -97,6 +97,7 @@ class QueueLeads:
         """
         lead = self.of(name)
         state = lead.view.header
+        topics = {letter.at_topic_id for letter in lead.view.dead.values()}
         while True:
             removed = await lead.decide(
                 lambda view: administration.delete(view, self.stored_keys(name)), deadline=deadline
@@ -106,8 +107,9 @@ class QueueLeads:
         if self._leads.get(name) is lead:
             del self._leads[name]
         lead.close(UnknownQueue(f"queue {name} was deleted", queue=name))
-        if state is not None and state.config.dead_letter_topic_id:
-            self._tasks.begin(self._forget_letters(state.config.dead_letter_topic_id, state.number))
+        if state is not None:
+            for topic_id in {*topics, state.config.dead_letter_topic_id} - {0}:
+                self._tasks.begin(self._forget_letters(topic_id, state.number))
 
     async def _forget_letters(self, topic_id: int, number: int) -> None:
         try:

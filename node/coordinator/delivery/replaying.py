@@ -12,7 +12,7 @@ from node.coordinator.queues import dead_letters
 from node.coordinator.queues.dead_letters import Letter
 from node.coordinator.queues.leasing import key_hash
 from node.coordinator.queues.limits import PAIRS_PER_STEP
-from node.coordinator.queues.queue import Queue, dead_at
+from node.coordinator.queues.queue import dead_at
 from node.coordinator.queues.requests import BY_KEY, DeadName, Place, Replay
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ async def replay(lead: QueueLead, request: Replay, *, deadline: float) -> int:
     )
     fits = _fitting(request)
     begun = 0
-    for some in _parts(view, request.letters):
+    for some in _parts(lead, request.letters):
         letters = [Letter(name, 0) for name, _ in some]
         if needs_records:
             letters = [
@@ -65,13 +65,17 @@ async def purge(lead: QueueLead, names: Iterable[DeadName] | None, *, deadline: 
     return gone
 
 
-def _parts(view: Queue, names: Iterable[DeadName] | None) -> Iterator[list[tuple[DeadName, Place]]]:
-    """Those that are not on their way, in the order in which they are in their topic."""
+def _parts(lead: QueueLead, names: Iterable[DeadName] | None) -> Iterator[list[tuple[DeadName, Place]]]:
+    """Those that are not on their way, in the order in which they are in their topic; none of a topic that is
+    gone, where letters were sent before the queue had another one."""
+    view, records = lead.view, lead.around.records
     found = [
         (name, dead_at(dead))
         for name in (list(view.dead) if names is None else dict.fromkeys(names))
         if (dead := view.dead.get(name)) is not None and not dead.replaying
     ]
+    there = {topic_id for topic_id in {at.topic_id for _, at in found} if records.partitions(topic_id)}
+    found = [each for each in found if each[1].topic_id in there]
     found.sort(key=lambda each: each[1])
     for begin in range(0, len(found), PAIRS_PER_STEP):
         yield found[begin : begin + PAIRS_PER_STEP]
