@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -14,6 +14,8 @@ from node.http.context import HttpContext
 from node.http.json_guard import check_text
 
 T = TypeVar("T")
+_WHY_CHARACTERS_MAX: Final = 500
+"""Names of unknown members are repeated, however long they are."""
 
 
 async def read_document(
@@ -31,4 +33,5 @@ def decoded(body: bytes, decoder: msgspec.json.Decoder[T], example: str) -> T:
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidRequest(f"the body is not what is expected here, such as {example}: {error}") from error
+        why = str(error)[:_WHY_CHARACTERS_MAX]
+        raise InvalidRequest(f"the body is not what is expected here, such as {example}: {why}") from error

@@ -92,8 +92,8 @@ def _opened(text: str, head: str, queue: str, principal: str, keys: Sequence[byt
     packed, seal = whole[:-_SEAL_BYTES], whole[-_SEAL_BYTES:]
     if not any(hmac.compare_digest(seal, _seal(packed, queue, principal, key)) for key in keys):
         raise _invalid(text, "it is of another queue, user or cluster, or was changed on its way")
-    if packed[0] != VERSION or len(packed) != _FORM.size:
-        raise _invalid(text, f"it has version {packed[0]}, and this node reads {VERSION}")
+    if len(packed) != _FORM.size or packed[0] != VERSION:
+        raise _invalid(text, f"it is not of version {VERSION}, which this node reads")
     return _Run(*_FORM.unpack(packed)[1:])
 
 

@@ -12,9 +12,11 @@ import aiohttp
 import pytest
 
 from node.http.context import CONTEXT
+from node.http.queue_settling import ACTIONS
 from node.metadata.domains.coordinator import SHARDS, shard_of
 from node.metadata.levels import QUEUES
 from node.metadata.state import COORDINATOR_TOPIC
+from node.service import queue_receipt
 from node.service.answer_budget import SMALL_BYTES
 from tests.node.test_group_routes import Asking
 from tests.support.nodes import NodeCluster, TestNode
@@ -279,28 +281,87 @@ WRONG: Final[list[tuple[str, str, Any]]] = [
     ("POST", f"{QUEUE}/dead/purge", {}),
     ("POST", f"{QUEUE}/dead/purge", {"ids": ["1-4294967296-0"]}),
 ]
+_NO_DELAYS: Final[list[Any]] = [-(1 << 70), -1, 1 << 63, 1 << 70, 1.5, "5", True, []]
+HOSTILE: Final[list[tuple[str, str, Any]]] = [
+    *(("POST", f"{QUEUE}/{action}", b"[" * 100_000) for action in ACTIONS),
+    *(
+        ("POST", f"{QUEUE}/ack", {"receipts": [receipt]})
+        for receipt in (
+            *(None, 1, True, 1.5, ["{receipt}"], {"receipt": "{receipt}"}),
+            *("{receipt}\0", "{receipt} ", "{receipt}0000000000", "\0", "{head}", "{head}.", "{head}.-1"),
+            *("{head}.1", "{half}.0", "A" * 200_000, "{bobs}", "{strange}"),
+        )
+    ),
+    ("POST", f"{QUEUE}/ack", {"receipts": ["x"] * 100_000}),
+    ("POST", f"{QUEUE}/ack", {"receipts": ["{receipt}"], "n" * 100_000: 1}),
+    ("POST", f"{QUEUE}/ack", b'{"receipts": ["{receipt}"]}}'),
+    ("POST", f"{QUEUE}/ack", b'{"receipts": ["{receipt}"'),
+    ("POST", f"{QUEUE}/ack", b'\xef\xbb\xbf{"receipts": ["{receipt}"]}'),
+    ("POST", f"{QUEUE}/ack?timeout=never", {"receipts": ["{receipt}"]}),
+    *(
+        ("POST", f"{QUEUE}/{action}", {"receipts": ["{receipt}"], name: value})
+        for action, name in (("nack", "delay_ms"), ("extend", "visible_ms"))
+        for value in _NO_DELAYS
+    ),
+    ("POST", f"{QUEUE}/nack", b'{"receipts": ["{receipt}"], "delay_ms": 1e400}'),
+    ("POST", f"{QUEUE}/nack", b'{"receipts": ["{receipt}"], "delay_ms": NaN}'),
+    ("POST", f"{QUEUE}/nack", {"receipts": ["{receipt}"], "reason": None}),
+    ("POST", f"{QUEUE}/settle", {"settlements": [["{receipt}", "ack"]]}),
+    ("POST", f"{QUEUE}/settle", {"settlements": [{"receipt": "{receipt}", "action": "A" * 100_000}]}),
+    ("POST", f"{QUEUE}/settle", {"settlements": [{"receipt": "x", "action": "ack"}] * 20_000}),
+]
+"""Of settlements and receipts."""
 
 
-async def test_what_is_wrong_is_refused_and_does_nothing(ask: Asking) -> None:
-    """No request of a client's is a defect of a node's, and one receipt that is none stops all others."""
-    node = ask.cluster["n1"]
-    await ask.done(node, "PUT", QUEUE, {**SETTINGS, "visibility_timeout_ms": 3_600_000})
-    await ask.done(node, "PUT", "/v1/queues/other", SETTINGS)
-    await ask.produce("orders", 0, 1)
-    (record,) = await _received(ask, node)
-    before = await ask.done(node, "GET", QUEUE)
-    for method, path, body in WRONG:
-        data = body
-        if body is not None and not isinstance(body, bytes):
-            data = json.dumps(body).replace("{receipt}", record["receipt"]).encode()
-        async with ask.cluster.session.request(method, node.url + path, data=data) as answer:
-            text = await answer.text()
-            assert answer.status in (400, 404), (method, path, body, answer.status, text)
-            assert json.loads(text)["code"] in ("invalid_request", "invalid_name", "not_found"), text
-    assert await ask.done(node, "GET", QUEUE) == before
-    status, problem = await ask(node, "GET", f"{QUEUE}/dead/1-0-7")
-    assert (status, problem["code"]) == (404, "unknown_dead_letter")
-    await ask.done(node, "POST", f"{QUEUE}/ack", {"receipts": [record["receipt"]]})
+async def test_what_is_wrong_is_refused_at_every_node_and_does_nothing(tmp_path: Path) -> None:
+    """No request of a client's is a defect of a node's, what is refused is told in few words, and one receipt
+    that is none stops all others."""
+    async with NodeCluster.running(tmp_path, 4) as cluster:
+        ask = Asking(cluster)
+        await cluster.create("orders", partitions=2, replicas=2)
+        node = cluster["n1"]
+        await ask.done(node, "PUT", QUEUE, {**SETTINGS, "visibility_timeout_ms": 3_600_000})
+        await ask.done(node, "PUT", "/v1/queues/other", SETTINGS)
+        await ask.produce("orders", 0, 1)
+        (record,) = await _received(ask, node)
+        before = await ask.done(node, "GET", QUEUE)
+        known = _receipts_like(node, record["receipt"])
+        for at, requests in zip(await _roles(cluster), (HOSTILE, WRONG + HOSTILE, HOSTILE), strict=True):
+            for method, path, body in requests:
+                asked = ask.cluster.session.request(method, at.url + path, data=_sent(body, known))
+                async with asked as answer:
+                    text = await answer.text()
+                    assert answer.status in (400, 404), (method, path, answer.status, text[:2_000])
+                    problem = json.loads(text)
+                    assert problem["code"] in ("invalid_request", "invalid_name", "not_found"), text[:2_000]
+                    assert 10 < len(problem["detail"]) < 1_000, (method, path, text[:2_000])
+            assert await ask.done(at, "GET", QUEUE) == before
+            status, problem = await ask(at, "GET", f"{QUEUE}/dead/1-0-7")
+            assert (status, problem["code"]) == (404, "unknown_dead_letter")
+        await ask.done(node, "POST", f"{QUEUE}/ack", {"receipts": [record["receipt"]]})
+
+
+def _sent(body: Any, known: dict[bytes, str]) -> bytes | None:
+    if body is None:
+        return None
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    for name, receipt in known.items():
+        data = data.replace(b"{%b}" % name, receipt.encode())
+    return data
+
+
+def _receipts_like(node: TestNode, receipt: str) -> dict[bytes, str]:
+    """A receipt, parts of it, and others that were given to somebody else, or in another cluster."""
+    head = receipt.partition(".")[0]
+    keys = node.running.app[CONTEXT].service.token_keys
+    (given,) = queue_receipt.decode([receipt], "jobs", "anonymous", keys)
+    return {
+        b"receipt": receipt,
+        b"head": head,
+        b"half": head[: len(head) // 2],
+        b"bobs": queue_receipt.encode([given], "jobs", "bob", keys)[0],
+        b"strange": queue_receipt.encode([given], "jobs", "anonymous", [b"k" * 32])[0],
+    }
 
 
 async def test_a_thousand_are_received_and_settled_at_once(ask: Asking) -> None:

@@ -1,7 +1,7 @@
 """The targets, by who sends the bytes: stored and produced data, other nodes, and clients."""
 
 from tests.fuzz.target import Target
-from tests.fuzz.targets import batches, commands, frames, heads, inside, peers, requests, tokens
+from tests.fuzz.targets import batches, commands, frames, heads, inside, peers, queues, requests, tokens
 
 ALL: dict[str, Target] = {
     target.name: target
@@ -12,6 +12,7 @@ ALL: dict[str, Target] = {
         *inside.TARGETS,
         *commands.TARGETS,
         *heads.TARGETS,
+        *queues.TARGETS,
         *requests.TARGETS,
         *tokens.TARGETS,
     )
