@@ -3,18 +3,14 @@
 A lone request is sent at once. Under load a batch, a frame, a log entry and an acknowledgement per request
 would cost far more than the records themselves. Records of one request stay together, in their order.
 
-Clients that wait for their answers send their next requests as soon as they have them. So the answers to a
-batch are soon followed by as many new requests, and the next batch waits for these, but no longer than the
-last one took. Otherwise the callers split into two halves, each of which waits for the other's batch before
-its own: twice the batches, and higher latency for everybody. With 64 callers on three partitions, waiting
-makes a batch of 21 requests instead of 11, and a request costs 175 microseconds of all nodes' processors
-instead of 270; with 16 callers 550 instead of 870. Where callers do not come back, nobody waits for them.
+Which requests that are is a matter of pace (``node/pace.py``). With 64 callers on three partitions, waiting
+for callers that come back makes a batch of 21 requests instead of 11, and a request costs 175 microseconds of
+all nodes' processors instead of 270; with 16 callers 550 instead of 870.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
@@ -28,17 +24,12 @@ from consensus.host import waiting
 from consensus.host.deadlines import Deadline, after
 from consensus.types import Outcome, Stored
 from node.broker import Appended
+from node.pace import Departure, Pace
 
 SHARE_BYTES_MAX: Final = 64 << 10
 """A request above this has a batch of its own."""
 SHARED_BYTES_MAX: Final = 256 << 10
 """A batch leaves when it has grown to this, whatever is in flight."""
-WAIT_S_MAX: Final = 0.02
-"""The longest that a request waits for the batch before it to leave; a commit may take longer."""
-RETURN_S_MAX: Final = 0.01
-"""The longest that a batch waits for those who were answered and may ask again."""
-VAIN_BATCHES: Final = 16
-"""After a batch that waited in vain, this many do not wait."""
 
 T = TypeVar("T")
 Ending = Outcome | Appended | FloodmarkError
@@ -87,13 +78,7 @@ class Coalescer:
         self._batch_format = batch_format
         self._waiting: list[_Share] = []
         self._waiting_bytes = 0
-        self._under_way: BatchUnderWay | None = None
-        self._sent_at = 0.0
-        self._expected = 0
-        """How many requests are expected soon; until they are there the timer runs."""
-        self._do_not_expect = 0
-        """How many more batches do not wait: callers did not come back."""
-        self._timer: asyncio.Handle | None = None
+        self._pace = Pace(self._send, lambda: len(self._waiting))
 
     def produce(
         self, records: Sequence[Record], size: int, *, timeout_s: float, answer: Callable[[int], T]
@@ -106,7 +91,10 @@ class Coalescer:
         share.deadline = after(timeout_s, lambda: self._expire(share, timeout_s))
         self._waiting.append(share)
         self._waiting_bytes += size
-        self._schedule()
+        if self._waiting_bytes >= SHARED_BYTES_MAX:
+            self._send()
+        else:
+            self._pace.came()
         return share.answered
 
     @property
@@ -119,31 +107,8 @@ class Coalescer:
         """Bytes of their records."""
         return self._waiting_bytes
 
-    def _schedule(self) -> None:
-        if self._waiting_bytes >= SHARED_BYTES_MAX:
-            self._send()
-        elif self._expected:
-            if len(self._waiting) >= self._expected:
-                self._send_soon()
-        elif self._timer is None:
-            if self._under_way is None:
-                self._send_soon()
-            else:
-                self._timer = asyncio.get_running_loop().call_later(WAIT_S_MAX, self._send)
-
-    def _send_soon(self) -> None:
-        """Send at the end of this turn of the event loop, with whatever else it reads from sockets."""
-        self._stop_waiting()
-        self._timer = asyncio.get_running_loop().call_soon(self._send)
-
-    def _stop_waiting(self) -> None:
-        self._expected = 0
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
     def _send(self) -> None:
-        self._stop_waiting()
+        self._pace.departs()
         shares, self._waiting, self._waiting_bytes = self._waiting, [], 0
         if not shares:
             return
@@ -154,18 +119,11 @@ class Coalescer:
             for share in shares:
                 share.failed(error)
             return
-        self._under_way = sent
-        self._sent_at = time.monotonic()
-        sent.add_done_callback(lambda ending: self._settled(sent, shares, ending))
+        departure = self._pace.departed()
+        sent.add_done_callback(lambda ending: self._settled(departure, shares, ending))
 
-    def _settled(self, sent: BatchUnderWay, shares: list[_Share], ending: Ending) -> None:
-        if self._under_way is sent:
-            self._under_way = None
-            if self._do_not_expect:
-                self._do_not_expect -= 1
-                self._send()
-            else:
-                self._expect(len(shares))
+    def _settled(self, departure: Departure, shares: list[_Share], ending: Ending) -> None:
+        self._pace.arrived(departure, len(shares))
         if isinstance(ending, Stored | Appended):
             offset = ending.first_offset
             for share in shares:
@@ -174,20 +132,6 @@ class Coalescer:
         else:
             for share in shares:
                 share.failed(ending if isinstance(ending, FloodmarkError) else waiting.failure(ending))
-
-    def _expect(self, count: int) -> None:
-        """``count`` requests are being answered: as many may follow."""
-        self._stop_waiting()
-        if not self._waiting and count == 1:
-            return  # A lone caller never waits.
-        self._expected = len(self._waiting) + count
-        pause_s = min(RETURN_S_MAX, time.monotonic() - self._sent_at)
-        self._timer = asyncio.get_running_loop().call_later(pause_s, self._expect_no_more, count)
-
-    def _expect_no_more(self, count: int) -> None:
-        if self._expected - len(self._waiting) > 0.75 * count:
-            self._do_not_expect = VAIN_BATCHES
-        self._send()
 
     def _expire(self, share: _Share, timeout_s: float) -> None:
         if share in self._waiting:
