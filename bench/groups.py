@@ -21,9 +21,8 @@ from pathlib import Path
 from floodmark.errors import OutcomeUnknown, Unavailable
 from floodmark.format.frame import Frame, FrameKind, crc_of
 
-from bench.document import replace_part
+from bench.document import write_parts
 from bench.machine import Machine, measure, percentile
-from bench.paths import DOCUMENT
 from consensus.core.keyed_state import command
 from node.coordinator.groups import offsets
 from node.coordinator.groups.group import Group
@@ -196,7 +195,7 @@ async def main(groups: int, partitions: int, nodes: int, *, document: bool) -> N
     found = table(bench.rows, machine, load, nodes)
     print(found)
     if document:
-        DOCUMENT.write_text(replace_part(DOCUMENT.read_text(), "groups", found))
+        write_parts({"groups": found})
 
 
 if __name__ == "__main__":

@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.document import replace_part
+from bench.document import write_parts
 from bench.machine import Machine, measure, percentile
-from bench.paths import DOCUMENT
 from tests.process.large_state import KEYS_PER_WRITE, Ledger
 from tests.support.large_cluster import LargeCluster, large_cluster
 from tests.support.large_host import LARGE, SMALL
@@ -158,7 +157,7 @@ async def main(megabytes: int, *, document: bool) -> None:
     found = table(bench.phases, machine, load)
     print(found)
     if document:
-        DOCUMENT.write_text(replace_part(DOCUMENT.read_text(), "large-state", found))
+        write_parts({"large-state": found})
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from bench.console import not_quiet, to_stderr
 from bench.growth.load import RECORD_MEDIA, Answers, Target, connected, posts, targets_of
-from bench.growth.table import rows_of
 from bench.idle import QUIET_S, Nodes
 from bench.machine import measure, percentile
+from bench.markdown import table
 from bench.node_memory import resident
 from bench.payload import payload
 from bench.rows import Row
@@ -170,7 +170,7 @@ def main() -> int:
         print(note)
     rows = asyncio.run(run(arguments.partitions, arguments.connections, arguments.seconds, arguments.moves))
     heading = f"{arguments.partitions:,} partitions x 3 on three nodes"
-    print(rows_of([heading, "", "goal, at most"], [row.cells for row in rows]))
+    print(table([heading, "", "goal, at most"], [row.cells for row in rows]))
     return 1 if any(row.is_missed for row in rows) else 0
 
 

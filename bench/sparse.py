@@ -23,9 +23,9 @@ from typing import Final
 from bench.console import not_quiet, to_stderr
 from bench.growth.connection import Connection
 from bench.growth.load import RECORD_MEDIA, Target, targets_of
-from bench.growth.table import rows_of
 from bench.idle import Nodes
 from bench.machine import measure, percentile
+from bench.markdown import table
 from bench.payload import payload
 from bench.rows import Row
 from local.ports import LOOPBACK
@@ -145,7 +145,7 @@ def main() -> int:
     if note := not_quiet():
         print(note)
     rows = asyncio.run(run(arguments.partitions, arguments.records, arguments.per_second, arguments.rounds))
-    print(rows_of(["", "", "goal, at most"], [row.cells for row in rows]))
+    print(table(["", "", "goal, at most"], [row.cells for row in rows]))
     return 1 if any(row.is_missed for row in rows) else 0
 
 

@@ -8,14 +8,13 @@ import sys
 import time
 
 from bench.console import not_quiet, to_stderr
-from bench.document import replace_part
+from bench.document import write_parts
 from bench.group_consumers import table
 from bench.group_consumers.figures import Figure, line
 from bench.group_consumers.session import GroupSession
 from bench.group_consumers.variants import VARIANTS, select
 from bench.group_consumers.work import Scale
 from bench.machine import measure
-from bench.paths import DOCUMENT
 from bench.peers.document import compared
 from bench.peers.rounds import Rounds
 from bench.peers.servers.base import Servers
@@ -69,8 +68,7 @@ def main() -> int:
     )
     print(found)
     if arguments.document:
-        text = replace_part(DOCUMENT.read_text(), "group-consumers-compared", compared(VARIANTS))
-        DOCUMENT.write_text(replace_part(text, "group-consumers", found))
+        write_parts({"group-consumers-compared": compared(VARIANTS), "group-consumers": found})
     return 0 if rounds.figures else 1
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bench.group_consumers.figures import KINDS, Figure
 from bench.group_consumers.variants import WAYS
+from bench.markdown import ranged, table
 from bench.peers.variant import Variant
 from bench.statistics import spread
 
@@ -25,8 +26,7 @@ def markdown(
     said = [f"- M{machine[1:]}.", *(f"- Note: {note}" for note in notes)]
     columns = [(variant, way) for variant in variants for way in WAYS.get(variant.system, ("",))]
     head = ["", *(_name(variant, way) for variant, way in columns)]
-    lines = [head, ["---"] * len(head), *_rows(figures, columns, members)]
-    return "\n".join(said) + "\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(said) + "\n\n" + table(head, _rows(figures, columns, members))
 
 
 def _name(variant: Variant, way: str) -> str:
@@ -55,10 +55,8 @@ def _rows(
 def _cell(name: str, values: list[float]) -> str:
     if not values:
         return "-"
-    found, digits = spread(values), KINDS[name].digits
-    text = f"{found.median:,.{digits}f}"
-    if found.rounds > 1:
-        text += f" ({found.low:,.{digits}f} to {found.high:,.{digits}f})"
+    found = spread(values)
+    text = ranged(found, f"{{:,.{KINDS[name].digits}f}}")
     if name == "beside":
         text += "" if found.median >= BESIDE_MIN else ", below -10"
     return text

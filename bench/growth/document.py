@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.document import replace_part
+from bench.document import write_parts
 from bench.growth import scaling, table
 from bench.growth.figures import Results
-from bench.paths import DOCUMENT, IMAGES
+from bench.paths import IMAGES
 
 _PICTURE = IMAGES / "growth.png"
 _SHOWN = (
@@ -29,9 +29,6 @@ def parts(results: Results) -> Iterator[tuple[str, str]]:
 
 def update(results: Results, picture: Path) -> None:
     """Put the figures of a run into the document, and its plot beside it."""
-    text = DOCUMENT.read_text()
-    for name, content in parts(results):
-        text = replace_part(text, name, content)
-    DOCUMENT.write_text(text)
+    write_parts(dict(parts(results)))
     if picture.exists():
         shutil.copyfile(picture, _PICTURE)

@@ -13,7 +13,7 @@ from typing import Final
 
 from bench.growth.figures import Figure, Results
 from bench.growth.fits import line
-from bench.growth.table import rows_of
+from bench.markdown import table
 from bench.statistics import Spread, spread
 
 SIZES: Final = (3, 10, 100)
@@ -124,7 +124,7 @@ def _inputs_table(found: Inputs) -> str:
             f"{found.walk_us:.2f} µs to look at, {found.checkpoint_kb * 1e3:.0f} B in a checkpoint",
         ],
     ]
-    return rows_of(["measured (CPU time, of one node)", ""], rows)
+    return table(["measured (CPU time, of one node)", ""], rows)
 
 
 def _scaling_table(found: Inputs, results: Results) -> str:
@@ -178,7 +178,7 @@ def _scaling_table(found: Inputs, results: Results) -> str:
             lambda n: f"{placing[n].median:,.0f}" if n in placing else "-",
         ),
     ]
-    return rows_of(["by arithmetic, 1,000 replicas on a node", *(f"{n} nodes" for n in SIZES)], rows)
+    return table(["by arithmetic, 1,000 replicas on a node", *(f"{n} nodes" for n in SIZES)], rows)
 
 
 def _partitions(nodes: int) -> float:

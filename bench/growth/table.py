@@ -8,7 +8,7 @@ from typing import Final
 from bench.growth.derived import sentences
 from bench.growth.figures import Figure, Results
 from bench.growth.titles import Title, place, title_of
-from bench.statistics import Spread
+from bench.markdown import ranged, table
 
 _COLUMNS: Final[Sequence[tuple[str, Callable[[Figure], float], str, bool]]] = (
     ("requests/s (min to max)", lambda each: each.operations_s, "{:,.0f}", True),
@@ -70,11 +70,11 @@ def _load(results: Results, title: Title) -> str:
         columns = [results.over(title.name, series, value) for _, value, _, _ in _COLUMNS]
         for x in columns[0]:
             cells = [
-                _ranged(points[x], form) if is_ranged else form.format(points[x].median)
+                ranged(points[x], form) if is_ranged else form.format(points[x].median)
                 for points, (_, _, form, is_ranged) in zip(columns, _COLUMNS, strict=True)
             ]
             rows.append([title.series[series], place(title, x), *cells])
-    return rows_of(["load", title.label, *(name for name, _, _, _ in _COLUMNS)], rows) if rows else ""
+    return table(["load", title.label, *(name for name, _, _, _ in _COLUMNS)], rows) if rows else ""
 
 
 def _gauges(results: Results, title: Title) -> str:
@@ -88,15 +88,4 @@ def _gauges(results: Results, title: Title) -> str:
         ]
         for x in places
     ]
-    return rows_of([title.label, *(_GAUGES[name][0] for name in there)], rows) if rows else ""
-
-
-def _ranged(found: Spread, form: str) -> str:
-    text = form.format(found.median)
-    return text if found.rounds == 1 else f"{text} ({form.format(found.low)} to {form.format(found.high)})"
-
-
-def rows_of(first: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table."""
-    lines = [first, ["---"] * len(first), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return table([title.label, *(_GAUGES[name][0] for name in there)], rows) if rows else ""

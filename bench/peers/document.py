@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.document import replace_part
-from bench.paths import DOCUMENT, IMAGES
+from bench.document import write_parts
+from bench.paths import IMAGES
 from bench.peers.variant import Variant
 
 _PICTURE = IMAGES / "peers.png"
@@ -24,7 +24,6 @@ def compared(variants: Sequence[Variant]) -> str:
 
 def update(variants: Sequence[Variant], table: str, picture: Path) -> None:
     """Put the figures of a run into the document, and its plot beside it."""
-    text = replace_part(DOCUMENT.read_text(), "compared", compared(variants))
-    DOCUMENT.write_text(replace_part(text, "figures", table))
+    write_parts({"compared": compared(variants), "figures": table})
     if picture.exists():
         shutil.copyfile(picture, _PICTURE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from bench.markdown import ranged, table
 from bench.peers.results import Figure, Results, title
 from bench.statistics import Spread, spread, times_better
 
@@ -48,7 +49,7 @@ def _overview(results: Results) -> str:
             for name in names
         ]
         rows.append([f"{title(work, size)}, {_unit(work)}", *cells])
-    return _table(["", *head], rows)
+    return table(["", *head], rows)
 
 
 def _cell(work: str, ways: Sequence[Sequence[Figure]], ours: Sequence[Figure] | None) -> str:
@@ -75,12 +76,12 @@ def _details(results: Results, work: str, size: int) -> str:
     for (variant, way), figures in found.items():
         label = results.labels[variant] + (f", {way}" if way else "")
         row = [f"**{label}**" if variant in results.synced else label]
-        row += [_ranged(_over(figures, lambda each: each.rate), "{:,.0f}")]
+        row += [ranged(_over(figures, lambda each: each.rate), "{:,.0f}")]
         row += [f"{_over(figures, lambda each: each.megabytes_s).median:.1f}"]
         if has_latency:
             row += [
                 f"{_over(figures, lambda each: each.p50_ms or 0).median:.2f}",
-                _ranged(_over(figures, lambda each: each.p99_ms or 0), "{:.2f}"),
+                ranged(_over(figures, lambda each: each.p99_ms or 0), "{:.2f}"),
                 f"{_over(figures, lambda each: each.p999_ms or 0).median:.2f}",
             ]
         row.append("-" if ours is None or figures is ours else _ratio(work, ours, figures))
@@ -91,7 +92,7 @@ def _details(results: Results, work: str, size: int) -> str:
         ]
         row += [] if work == "read" else [f"{_over(figures, lambda each: each.written_per_byte).median:.2f}"]
         rows.append(row)
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _reference(results: Results, found: dict[tuple[str, str], list[Figure]]) -> list[Figure] | None:
@@ -133,15 +134,5 @@ def _short(work: str, value: float) -> str:
     return f"{value:.2f}" if work in _BY_LATENCY else f"{value:,.0f}"
 
 
-def _ranged(found: Spread, form: str) -> str:
-    text = form.format(found.median)
-    return text if found.rounds == 1 else f"{text} ({form.format(found.low)} to {form.format(found.high)})"
-
-
 def _sentence(text: str) -> str:
     return text[0].upper() + text[1:]
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

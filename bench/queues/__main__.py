@@ -18,10 +18,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
-from bench import document
 from bench.console import not_quiet, to_stderr
+from bench.document import write_parts
 from bench.machine import measure
-from bench.paths import DOCUMENT, RESULTS
+from bench.paths import RESULTS
 from bench.peers import systems
 from bench.peers.tools import Tools
 from bench.queues import table
@@ -74,7 +74,7 @@ def main() -> int:
     )
     _write(arguments.out, text, rounds)
     if arguments.document:
-        DOCUMENT.write_text(document.replace_part(DOCUMENT.read_text(), "queues", text))
+        write_parts({"queues": text})
     return 0 if rounds.figures else 1
 
 
