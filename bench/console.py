@@ -8,6 +8,11 @@ import sys
 _QUIET_LOAD = 0.7
 
 
+def names_in(option: str) -> list[str]:
+    """What stands between the commas."""
+    return [name for name in option.split(",") if name]
+
+
 def to_stderr(text: str) -> None:
     """Progress."""
     print(text, file=sys.stderr, flush=True)

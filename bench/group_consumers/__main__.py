@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
+from collections.abc import Iterator
 
-from bench.console import not_quiet, to_stderr
+from bench.console import names_in, not_quiet, to_stderr
 from bench.document import write_parts
 from bench.group_consumers import table
 from bench.group_consumers.figures import Figure, line
@@ -15,17 +15,18 @@ from bench.group_consumers.session import GroupSession
 from bench.group_consumers.variants import VARIANTS, select
 from bench.group_consumers.work import Scale
 from bench.machine import measure
+from bench.peers import systems
 from bench.peers.document import compared
 from bench.peers.rounds import Rounds
 from bench.peers.servers.base import Servers
-from bench.peers.systems import servers_of
 from bench.peers.tools import Tools
+from bench.processes import exit_on_sigterm
 
 
 def main() -> int:
     """Run as the arguments say; 1 when nothing could be measured."""
     arguments = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
+    exit_on_sigterm()
     scale = Scale(
         records=arguments.records,
         members=arguments.members,
@@ -34,29 +35,30 @@ def main() -> int:
         seconds=arguments.seconds,
     )
     try:
-        chosen = select([name for name in arguments.only.split(",") if name])
+        chosen = select(names_in(arguments.only))
     except ValueError as error:
         to_stderr(str(error))
         return 2
     tools = Tools()
     tools.install({variant.system for variant in chosen})
-    missing = {each.name: servers_of(each).missing(tools) for each in chosen}
+    absent = systems.absent(chosen, tools)
     machine = str(measure(tools.folder))
     to_stderr(machine)
     begin = time.monotonic()
 
-    def begin_session(servers: Servers, number: int) -> GroupSession:
-        return GroupSession(servers, scale, number)
+    rounds = Rounds(tools, line=line, tell=to_stderr)
 
-    rounds: Rounds[Figure] = Rounds(tools, begin_session, line=line, tell=to_stderr)
+    def measured(servers: Servers, number: int) -> Iterator[Figure]:
+        return GroupSession(servers, scale, number, rounds.note).run()
+
     if (note := not_quiet()) is not None:
         rounds.note(note)
     for each in chosen:
-        if missing[each.name] is not None:
-            rounds.note(f"{each.label} is absent: {missing[each.name]}")
-    present = [each for each in chosen if missing[each.name] is None]
+        if each.name in absent:
+            rounds.note(f"{each.label} is absent: {absent[each.name]}")
+    present = [each for each in chosen if each.name not in absent]
     if present:
-        rounds.run(present, rounds=scale.rounds, minutes_max=scale.minutes_max)
+        rounds.run(present, measured, rounds=scale.rounds, minutes_max=scale.minutes_max)
     minutes = (time.monotonic() - begin) / 60
     found = table.markdown(
         rounds.figures,

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from bench.group_consumers.figures import Figure
 from bench.group_consumers.variants import HAS_PARTITIONS, WAYS
 from bench.group_consumers.work import CALLERS, RECORD_BYTES, GroupJob, Scale
+from bench.peers.rounds import in_words
 from bench.peers.servers.base import Servers
 from bench.peers.work import Job
 from bench.peers.worker_process import WorkerProcess, run_worker
 from bench.processes import Failed
 
-_WORKER = "bench.group_consumers.worker"
 _FULL = "full"
 _FLOOD_WAYS = {"floodmark": "lists"}
 
@@ -22,14 +22,17 @@ _FLOOD_WAYS = {"floodmark": "lists"}
 class GroupSession:
     """Of these servers."""
 
-    def __init__(self, servers: Servers, scale: Scale, round_number: int) -> None:
+    def __init__(
+        self, servers: Servers, scale: Scale, round_number: int, note: Callable[[str], None]
+    ) -> None:
+        """``note``: told of measurements that failed, and why."""
         self._servers = servers
         self._scale = scale
         self._round = round_number
         self._ways = WAYS.get(servers.variant.system, ("",))
         self._number = 0
-        self.notes: list[str] = []
-        """Measurements that failed, and why."""
+        self._note = note
+        self._job = servers.job(GroupJob, seconds=scale.seconds)
 
     def run(self) -> Iterator[Figure]:
         """Each figure as soon as it is there. A measurement that fails is noted, and the others go on."""
@@ -38,24 +41,20 @@ class GroupSession:
             try:
                 yield from measure
             except Failed as error:
-                self.notes.append(str(error))
+                self._note(f"{in_words(self._servers.variant, self._round)}: {error}")
         for number in range(len(self._servers.processes)):
             self._servers.kill(number)  # Those that are left would try to hand over what they lead.
 
     def _fill(self) -> int:
         """How many records were written."""
         servers = self._servers
-        system = servers.variant.system
-        self._ask(self._job("create", _FULL))
-        flood = Job(
-            system,
+        self._ask(self._job.to("create", _FULL))
+        flood = servers.job(Job, seconds=2 * self._scale.seconds).to(
             "flood",
             _FULL,
-            servers.addresses,
-            way=_FLOOD_WAYS.get(system, ""),
+            way=_FLOOD_WAYS.get(servers.variant.system, ""),
             size=RECORD_BYTES,
             count=self._scale.records,
-            seconds=2 * self._scale.seconds,
         )
         return run_worker(servers.tools, flood).records
 
@@ -80,22 +79,24 @@ class GroupSession:
     def _read(
         self, written: int, *, group: str = "", way: str = "", seconds: float = 0.0
     ) -> dict[str, float]:
-        job = self._job("read", _FULL, count=written, group=group, way=way)
+        job = self._job.to("read", _FULL, count=written, group=group, way=way)
         return self._ask(replace(job, seconds=seconds or self._scale.seconds))
 
     def _rebalances(self) -> Iterator[Figure]:
         if self._servers.variant.system not in HAS_PARTITIONS:
             return
         members = self._scale.members
-        self._ask(self._job("create", "wide", partitions=members, replicas=1))
+        self._ask(self._job.to("create", "wide", partitions=members, replicas=1))
+        rebalance = self._job.to("rebalance", "wide", count=members)
         for way in self._in_turn(1):
-            found = self._ask(self._job("rebalance", "wide", count=members, group=self._new("wide"), way=way))
+            found = self._ask(replace(rebalance, group=self._new("wide"), way=way))
             yield self._figure("join", found["join_s"], way)
             yield self._figure("leave", found["leave_s"], way)
 
     def _commits(self) -> Iterator[Figure]:
         for callers in CALLERS:
-            found = self._ask(self._job("commit", _FULL, callers=callers, group=self._new("commits")))
+            job = self._job.to("commit", _FULL, callers=callers, group=self._new("commits"))
+            found = self._ask(job)
             yield self._figure(f"commits of {callers}", found["rate"])
             yield self._figure(f"p50 of {callers}", found["p50_ms"])
             if callers > 1:
@@ -106,12 +107,9 @@ class GroupSession:
         todo = self._in_turn(self._scale.kills)
         for number, way in enumerate(todo):
             topic = self._new("live")
-            self._ask(self._job("create", topic))
-            with WorkerProcess(
-                self._servers.tools,
-                self._job("follow", topic, group=self._new("live"), way=way),
-                module=_WORKER,
-            ) as follower:
+            self._ask(self._job.to("create", topic))
+            follow = self._job.to("follow", topic, group=self._new("live"), way=way)
+            with WorkerProcess(self._servers.tools, follow) as follower:
                 down = int(follower.said(60.0))
                 self._servers.kill(down)
                 found = follower.answer()
@@ -126,7 +124,7 @@ class GroupSession:
         return [self._ways[(self._round * count + number) % len(self._ways)] for number in range(count)]
 
     def _ask(self, job: GroupJob) -> dict[str, float]:
-        with WorkerProcess(self._servers.tools, job, module=_WORKER) as worker:
+        with WorkerProcess(self._servers.tools, job) as worker:
             return worker.answer()
 
     def _new(self, name: str) -> str:
@@ -135,31 +133,3 @@ class GroupSession:
 
     def _figure(self, kind: str, value: float, way: str = "") -> Figure:
         return Figure(self._servers.variant.name, way, kind, value, self._round)
-
-    def _job(
-        self,
-        action: str,
-        topic: str,
-        *,
-        way: str = "",
-        group: str = "",
-        count: int = 0,
-        callers: int = 1,
-        partitions: int = 3,
-        replicas: int = 3,
-    ) -> GroupJob:
-        servers = self._servers
-        return GroupJob(
-            system=servers.variant.system,
-            action=action,
-            topic=topic,
-            addresses=servers.addresses,
-            options=servers.variant.options,
-            way=way,
-            callers=callers,
-            count=count,
-            seconds=self._scale.seconds,
-            group=group,
-            partitions=partitions,
-            replicas=replicas,
-        )

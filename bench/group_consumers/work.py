@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from bench.peers.work import MANY_CALLERS, PARTITIONS, REPLICAS, Job
 
@@ -39,6 +39,7 @@ class GroupJob(Job):
     count    records, or members
     """
 
+    package: ClassVar[str] = "bench.group_consumers"
     group: str = ""
     """"": without one."""
     partitions: int = PARTITIONS

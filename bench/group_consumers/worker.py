@@ -8,19 +8,15 @@ it, a process that follows a topic prints the number of the server that coordina
 from __future__ import annotations
 
 import asyncio
-import importlib
-import json
-import sys
 import time
 from collections.abc import Callable
-
-import uvloop
 
 from bench.group_consumers.clients.protocol import GroupClient, Reading
 from bench.group_consumers.watch import Watch
 from bench.group_consumers.work import GroupJob
 from bench.machine import percentile
 from bench.peers.creating import until_made
+from bench.peers.worker_main import answer_job
 
 _JOIN_S = 30.0
 """What a reading may take besides its own bound, until the group has its first member."""
@@ -31,14 +27,8 @@ _END_TIMEOUT_S = 5.0
 _LOOK_S = 0.02
 
 
-async def main(job: GroupJob) -> dict[str, float]:
-    """Connect, work, and go."""
-    module = importlib.import_module(f"bench.group_consumers.clients.{job.system}")
-    client: GroupClient = await module.connect(job)
-    try:
-        return await _ACTIONS[job.action](client, job)
-    finally:
-        await client.close()
+async def _act(client: GroupClient, job: GroupJob) -> dict[str, float]:
+    return await _ACTIONS[job.action](client, job)
 
 
 async def _create(client: GroupClient, job: GroupJob) -> dict[str, float]:
@@ -117,4 +107,4 @@ _ACTIONS = {"create": _create, "read": _read, "rebalance": _rebalance, "commit":
 
 
 if __name__ == "__main__":
-    print(json.dumps(uvloop.run(main(GroupJob(**json.loads(sys.argv[1]))))))
+    answer_job(GroupJob, _act)

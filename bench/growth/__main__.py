@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench import plotting
-from bench.console import not_quiet, to_stderr
+from bench.console import names_in, not_quiet, to_stderr
 from bench.growth import document, scaling, table
 from bench.growth.figures import Results, save
 from bench.growth.rounds import Rounds
@@ -28,7 +28,7 @@ _NAMES = [title.name for title in TITLES]
 def main() -> int:
     """Run as the arguments say; 1 when nothing could be measured."""
     arguments = _arguments()
-    chosen = [name for name in arguments.only.split(",") if name]
+    chosen = names_in(arguments.only)
     if unknown := sorted(set(chosen) - set(_NAMES)):
         to_stderr(f"there is no axis {', '.join(unknown)}; there are {', '.join(_NAMES)}")
         return 2

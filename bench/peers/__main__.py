@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import platform
-import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from bench import plotting
-from bench.console import not_quiet, to_stderr
+from bench.console import names_in, not_quiet, to_stderr
 from bench.machine import measure
 from bench.paths import RESULTS
 from bench.peers import document, results, systems, table
@@ -22,14 +21,15 @@ from bench.peers.syncs import report_syncs
 from bench.peers.tools import Tools
 from bench.peers.variant import Variant
 from bench.peers.work import FULL, QUICK
+from bench.processes import exit_on_sigterm
 
 
 def main() -> int:
     """Run as the arguments say; 1 when nothing could be measured."""
     arguments = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
+    exit_on_sigterm()
     try:
-        chosen = systems.select([name for name in arguments.only.split(",") if name])
+        chosen = systems.select(names_in(arguments.only))
     except ValueError as error:
         to_stderr(str(error))
         return 2
@@ -39,9 +39,7 @@ def main() -> int:
     )
     tools = Tools()
     tools.install({variant.system for variant in chosen})
-    absent = {
-        each.name: why for each in chosen if (why := systems.servers_of(each).missing(tools)) is not None
-    }
+    absent = systems.absent(chosen, tools)
     present = [each for each in chosen if each.name not in absent]
     if arguments.syncs:
         return report_syncs(present, tools)
@@ -49,15 +47,16 @@ def main() -> int:
     to_stderr(machine)
     rates: dict[str, int] = {}
 
-    def begin_session(servers: Servers, number: int) -> Session:
-        return Session(servers, scale, number, rates)
+    rounds = Rounds(tools, line=results.line, tell=to_stderr)
 
-    rounds = Rounds(tools, begin_session, line=results.line, tell=to_stderr)
+    def measured(servers: Servers, number: int) -> Iterator[results.Figure]:
+        return Session(servers, scale, number, rates, rounds.note).run()
+
     if (note := not_quiet()) is not None:
         rounds.note(note)
     begin = time.monotonic()
     if present:
-        rounds.run(present, rounds=scale.rounds, minutes_max=scale.minutes_max)
+        rounds.run(present, measured, rounds=scale.rounds, minutes_max=scale.minutes_max)
     minutes = (time.monotonic() - begin) / 60
     took = f"{scale.rounds} rounds, {scale.seconds:.0f} s a measurement, {minutes:.0f} minutes"
     found = _results(rounds, chosen, absent, machine, took, tools)
@@ -79,7 +78,7 @@ def _results(
         date=time.strftime("%Y-%m-%d"),
         machine=machine.removeprefix("machine: "),
         scale=took,
-        versions={"python": platform.python_version(), "kernel": platform.release(), **tools.versions},
+        versions=tools.all_versions(),
         labels={variant.name: variant.label for variant in chosen},
         synced=[variant.name for variant in chosen if variant.is_synced],
         absent=absent,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
 from bench.accounting import Usage, usage
 from bench.peers.results import Figure
+from bench.peers.rounds import in_words
 from bench.peers.servers.base import Servers
 from bench.peers.work import (
     FLOOD_RECORDS_MAX,
@@ -40,14 +41,22 @@ _IDLE_TRIES = 10
 class Session:
     """``rates`` remembers, over the rounds, at which fixed rate a variant could keep up."""
 
-    def __init__(self, servers: Servers, scale: Scale, round_number: int, rates: dict[str, int]) -> None:
+    def __init__(
+        self,
+        servers: Servers,
+        scale: Scale,
+        round_number: int,
+        rates: dict[str, int],
+        note: Callable[[str], None],
+    ) -> None:
+        """``note``: told of measurements that failed, and why."""
         self._servers = servers
         self._scale = scale
         self._round = round_number
         self._rates = rates
         self._topics = 0
-        self.notes: list[str] = []
-        """Measurements that failed, and why."""
+        self._tell = note
+        self._job = servers.job(Job, seconds=scale.seconds)
 
     def run(self) -> Iterator[Figure]:
         """Each figure as soon as it is there."""
@@ -56,7 +65,7 @@ class Session:
             for work, callers in (("one", 1), ("many", MANY_CALLERS)):
                 topic = self._new_topic()
                 for way in self._ways("waiting"):
-                    job = self._job("waiting", topic, way=way, size=size, callers=callers)
+                    job = self._job.to("waiting", topic, way=way, size=size, callers=callers)
                     yield from self._measure(work, job)
             yield from self._write_and_read(size)
         yield from self._paced()
@@ -65,10 +74,18 @@ class Session:
         """Some of these servers compile while they run: give them each kind of work for some seconds."""
         topic = self._new_topic()
         many = FLOOD_RECORDS_MAX[100]
-        self._warm(self._job("flood", topic, size=100, count=many, way=self._ways("flood")[0]))
-        self._warm(self._job("read", topic, size=100, count=many, way=self._ways("read")[0]))
+        self._warm(self._job.to("flood", topic, size=100, count=many, way=self._ways("flood")[0]))
+        self._warm(self._job.to("read", topic, size=100, count=many, way=self._ways("read")[0]))
         for callers in (MANY_CALLERS, 1):
-            self._warm(self._job("waiting", topic, size=100, callers=callers, way=self._ways("waiting")[0]))
+            self._warm(
+                self._job.to(
+                    "waiting",
+                    topic,
+                    size=100,
+                    callers=callers,
+                    way=self._ways("waiting")[0],
+                )
+            )
         self._wait_idle()
 
     def _wait_idle(self) -> None:
@@ -85,23 +102,29 @@ class Session:
         try:
             run_worker(self._servers.tools, replace(job, seconds=seconds))
         except Failed as error:
-            self.notes.append(f"warming up: {error}")
+            self._note(f"warming up: {error}")
 
     def _write_and_read(self, size: int) -> Iterator[Figure]:
         """What the first way has written is what all ways read."""
         topic, written = "", 0
         for way in self._ways("flood"):
-            job = self._job("flood", self._new_topic(), way=way, size=size, count=FLOOD_RECORDS_MAX[size])
+            job = self._job.to(
+                "flood",
+                self._new_topic(),
+                way=way,
+                size=size,
+                count=FLOOD_RECORDS_MAX[size],
+            )
             for figure in self._measure("flood", job):
                 yield figure
                 if not topic:
                     topic, written = job.topic, figure.records
         for way in self._ways("read") if topic else ():
-            for figure in self._measure("read", self._job("read", topic, way=way, size=size, count=written)):
+            for figure in self._measure(
+                "read", self._job.to("read", topic, way=way, size=size, count=written)
+            ):
                 if figure.records < written and figure.seconds < self._scale.seconds:
-                    self.notes.append(
-                        f"only {figure.records} of {written} acknowledged records could be read"
-                    )
+                    self._note(f"only {figure.records} of {written} acknowledged records could be read")
                 else:
                     yield figure
 
@@ -115,7 +138,7 @@ class Session:
             try:
                 figure = self._pace_once(rate)
             except Failed as error:
-                self.notes.append(f"{rate}/s: {error}")
+                self._note(f"{rate}/s: {error}")
                 continue
             late = figure.records < rate * self._scale.seconds or (figure.p99_ms or 0) > PACED_LATE_MS_MAX
             if not late or rate == PACED_RATES[-1]:
@@ -125,7 +148,7 @@ class Session:
     def _pace_once(self, rate: int) -> Figure:
         """One process writes, another one reads."""
         count = int(rate * self._scale.seconds)
-        job = self._job("follow", self._new_topic(), size=PACED_SIZE, count=count, rate=rate)
+        job = self._job.to("follow", self._new_topic(), size=PACED_SIZE, count=count, rate=rate)
         before = self._usage()
         with WorkerProcess(self._servers.tools, job) as follower:
             follower.wait_listening()
@@ -142,7 +165,7 @@ class Session:
         try:
             outcome = run_worker(self._servers.tools, job)
         except Failed as error:
-            self.notes.append(f"{work}, {job.size} B: {error}")
+            self._note(f"{work}, {job.size} B: {error}")
         else:
             yield self._figure(work, job, outcome, self._usage() - before)
 
@@ -164,40 +187,17 @@ class Session:
             target_rate=job.rate,
         )
 
+    def _note(self, text: str) -> None:
+        self._tell(f"{in_words(self._servers.variant, self._round)}: {text}")
+
     def _usage(self) -> Usage:
         return usage(process.pid for process in self._servers.processes)
 
     def _new_topic(self) -> str:
         self._topics += 1
         topic = f"t{self._topics}"
-        run_worker(self._servers.tools, self._job("create", topic))
+        run_worker(self._servers.tools, self._job.to("create", topic))
         return topic
-
-    def _job(
-        self,
-        action: str,
-        topic: str,
-        *,
-        way: str = "",
-        size: int = 1024,
-        callers: int = 1,
-        count: int = 0,
-        rate: int = 0,
-    ) -> Job:
-        servers = self._servers
-        return Job(
-            system=servers.variant.system,
-            action=action,
-            topic=topic,
-            addresses=servers.addresses,
-            options=servers.variant.options,
-            way=way,
-            size=size,
-            callers=callers,
-            count=count,
-            seconds=self._scale.seconds,
-            rate=rate,
-        )
 
     def _ways(self, action: str) -> tuple[str, ...]:
         return WAYS.get(self._servers.variant.system, {}).get(action, ("",))

@@ -8,15 +8,13 @@ from __future__ import annotations
 import re
 import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from bench.peers.servers.base import Servers
-from bench.peers.systems import servers_of
+from bench.peers.starting import started
 from bench.peers.tools import Tools
 from bench.peers.variant import Variant
 from bench.peers.work import Job
@@ -38,24 +36,20 @@ def report_syncs(variants: Sequence[Variant], tools: Tools) -> int:
         print("there is no strace here; on Debian: apt-get install strace")
         return 1
     for variant in variants:
-        folder = Path(tempfile.mkdtemp(prefix=f"{variant.name}-", dir=tools.folder))
         try:
-            with servers_of(variant)(variant, tools, folder) as servers:
+            with started(variant, tools) as servers:
                 print(_count(servers, tools), flush=True)
         except Failed as error:
             print(f"{variant.name}: {error}", flush=True)
-        finally:
-            shutil.rmtree(folder)
     return 0
 
 
 def _count(servers: Servers, tools: Tools) -> str:
     variant = servers.variant
-    job = Job(variant.system, "create", _TOPIC, servers.addresses, variant.options)
-    run_worker(tools, job)
+    create = servers.job(Job, seconds=_SECONDS).to("create", _TOPIC, lead_in_s=0)
+    run_worker(tools, create)
     with _traced(servers) as traces:
-        waiting = replace(job, action="waiting", way=_WAY, seconds=_SECONDS, lead_in_s=0)
-        wrote = run_worker(tools, waiting)
+        wrote = run_worker(tools, create.to("waiting", _TOPIC, way=_WAY))
     texts = [trace.read_text(errors="replace") for trace in traces]
     sync = re.compile(_SYNC + re.escape(servers.record_files))
     counts = [len(sync.findall(text)) for text in texts]

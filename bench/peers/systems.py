@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bench.peers.servers import etcd, floodmark, kafka, nats, redis
 from bench.peers.servers.base import Servers
+from bench.peers.tools import Tools
 from bench.peers.variant import Variant
 
 _SYSTEMS: dict[str, type[Servers]] = {
@@ -28,6 +29,12 @@ REFERENCE = VARIANTS[0]
 def servers_of(variant: Variant) -> type[Servers]:
     """The class that starts this variant."""
     return _SYSTEMS[variant.system]
+
+
+def absent(chosen: Sequence[Variant], tools: Tools) -> dict[str, str]:
+    """Those of them that cannot be had here: name -> why."""
+    missing = {each.name: servers_of(each).missing(tools) for each in chosen}
+    return {name: why for name, why in missing.items() if why is not None}
 
 
 def select(only: Sequence[str]) -> list[Variant]:

@@ -48,6 +48,10 @@ class Tools:
         """Why there are no Python clients; None when there are."""
         return self._missing.get("clients")
 
+    def all_versions(self) -> dict[str, str]:
+        """Those of what was installed, and of what it runs on."""
+        return {"python": platform.python_version(), "kernel": platform.release(), **self.versions}
+
     def missing_kafka(self) -> str | None:
         """Why there is no Kafka."""
         return self._missing.get("kafka")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, ClassVar, Self
 
 PARTITIONS = 3
 REPLICAS = 3
@@ -40,6 +40,10 @@ QUICK = Scale(sizes=(1024,), seconds=1.0, rounds=1, minutes_max=8.0)
 class Job:
     """One request to a worker process."""
 
+    package: ClassVar[str] = "bench.peers"
+    """Where ``worker.py`` is that does it, and ``clients/``."""
+    besides_s: ClassVar[float] = 120.0
+    """What a worker may take besides its own time bound: to connect, to settle what is under way."""
     system: str
     action: str
     """create, waiting, flood, read, pace or follow: the methods of clients/protocol.py."""
@@ -55,6 +59,10 @@ class Job:
     lead_in_s: float = 0.3
     """Waiting callers do this for so long before the clock runs: connections are made, leaders known."""
     rate: int = 0
+
+    def to(self, action: str, topic: str, **more: Any) -> Self:
+        """The same with this and other fields."""
+        return replace(self, action=action, topic=topic, **more)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

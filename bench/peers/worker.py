@@ -7,21 +7,18 @@ JOB is a ``work.Job`` as JSON; the answer is a ``work.Outcome`` as JSON, on the 
 from __future__ import annotations
 
 import asyncio
-import importlib
-import json
 import struct
-import sys
 import time
 from collections.abc import AsyncIterator
-from dataclasses import asdict
-
-import uvloop
+from dataclasses import asdict, replace
+from typing import Any
 
 from bench.machine import percentile
 from bench.payload import payload
 from bench.peers.clients.protocol import PeerClient
 from bench.peers.creating import until_made
 from bench.peers.work import PACED_LEAD_IN_S, PACED_TICK_S, Job, Outcome
+from bench.peers.worker_main import answer_job
 
 _FIRST_RECORD_S = 15.0
 _GRACE_S = 3.0
@@ -29,19 +26,13 @@ _STAMP = struct.Struct("<q")
 _NOT_COUNTED = 0
 
 
-async def main(job: Job) -> Outcome:
-    """Connect, work, and go."""
-    module = importlib.import_module(f"bench.peers.clients.{job.system}")
-    client: PeerClient = await module.connect(job)
-    try:
-        cpu = time.process_time()
-        begin = time.perf_counter()
-        outcome = await _ACTIONS[job.action](client, job)
-        if not outcome.seconds:
-            outcome = _with(outcome, seconds=time.perf_counter() - begin)
-        return _with(outcome, client_cpu_s=time.process_time() - cpu)
-    finally:
-        await client.close()
+async def _act(client: PeerClient, job: Job) -> dict[str, Any]:
+    cpu = time.process_time()
+    begin = time.perf_counter()
+    outcome = await _ACTIONS[job.action](client, job)
+    if not outcome.seconds:
+        outcome = replace(outcome, seconds=time.perf_counter() - begin)
+    return asdict(replace(outcome, client_cpu_s=time.process_time() - cpu))
 
 
 async def _create(client: PeerClient, job: Job) -> Outcome:
@@ -57,7 +48,7 @@ async def _waiting(client: PeerClient, job: Job) -> Outcome:
         latencies = await client.waiting(
             job.topic, value, callers=job.callers, deadline=begin + seconds, way=job.way
         )
-    return _with(_with_latencies(len(latencies), latencies), seconds=time.perf_counter() - begin)
+    return replace(_with_latencies(len(latencies), latencies), seconds=time.perf_counter() - begin)
 
 
 async def _flood(client: PeerClient, job: Job) -> Outcome:
@@ -111,7 +102,7 @@ async def _follow(client: PeerClient, job: Job) -> Outcome:
     except TimeoutError:
         pass  # What came is the answer.
     outcome = _with_latencies(len(latencies), latencies)
-    return _with(outcome, seconds=job.seconds + (latencies[-1] / 1e3 if latencies else 0.0))
+    return replace(outcome, seconds=job.seconds + (latencies[-1] / 1e3 if latencies else 0.0))
 
 
 async def _told(values: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -140,9 +131,5 @@ def _with_latencies(records: int, latencies: list[float]) -> Outcome:
     return Outcome(records, p50_ms=p50, p99_ms=p99, p999_ms=p999)
 
 
-def _with(outcome: Outcome, **changed: float) -> Outcome:
-    return Outcome(**{**asdict(outcome), **changed})
-
-
 if __name__ == "__main__":
-    print(json.dumps(asdict(uvloop.run(main(Job(**json.loads(sys.argv[1])))))))
+    answer_job(Job, _act)

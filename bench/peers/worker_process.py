@@ -16,9 +16,6 @@ from bench.peers.tools import Tools
 from bench.peers.work import Job, Outcome
 from bench.processes import Failed, die_with_parent
 
-_WORKER = "bench.peers.worker"
-_BESIDES_S = 120.0
-"""What a worker may take besides its own time bound: to connect, to settle what is under way."""
 _LAST_BYTES = 2_000
 _LAST_LINES = 4
 
@@ -26,11 +23,10 @@ _LAST_LINES = 4
 class WorkerProcess:
     """One measurement under way. Use it as ``with``: it is gone after."""
 
-    def __init__(self, tools: Tools, job: Job, *, module: str = _WORKER) -> None:
-        """``module``: what the process runs; it is given the job as JSON, and answers in JSON."""
+    def __init__(self, tools: Tools, job: Job) -> None:
         self._job = job
         self._process = subprocess.Popen(
-            [str(tools.python), "-m", module, json.dumps(job.as_dict())],
+            [str(tools.python), "-m", f"{job.package}.worker", json.dumps(job.as_dict())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -67,7 +63,7 @@ class WorkerProcess:
     def answer(self) -> dict[str, Any]:
         """The same, of a worker whose answer is no ``Outcome``."""
         try:
-            out, complaint = self._process.communicate(timeout=self._job.seconds + _BESIDES_S)
+            out, complaint = self._process.communicate(timeout=self._job.seconds + self._job.besides_s)
         except subprocess.TimeoutExpired as error:
             raise Failed(f"{self._job.action} with {self._job.system} did not end") from error
         if self._process.returncode:

@@ -10,22 +10,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
-from bench.console import not_quiet, to_stderr
+from bench.console import names_in, not_quiet, to_stderr
 from bench.document import write_parts
 from bench.machine import measure
 from bench.paths import RESULTS
 from bench.peers import systems
+from bench.peers.rounds import Rounds
+from bench.peers.servers.base import Servers
 from bench.peers.tools import Tools
+from bench.processes import exit_on_sigterm
 from bench.queues import table
-from bench.queues.rounds import Rounds
+from bench.queues.figures import Figure, line
+from bench.queues.session import QueueSession
 from bench.queues.work import FULL, QUICK, Scale
 
 VARIANTS: Final = ("floodmark", "nats-always", "redis-always")
@@ -34,8 +37,8 @@ VARIANTS: Final = ("floodmark", "nats-always", "redis-always")
 def main() -> int:
     """Run as the arguments say; 1 when nothing could be measured."""
     arguments = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped
-    names = [name for name in arguments.only.split(",") if name] or list(VARIANTS)
+    exit_on_sigterm()
+    names = names_in(arguments.only) or list(VARIANTS)
     if unknown := set(names) - set(VARIANTS):
         to_stderr(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")
         return 2
@@ -45,28 +48,32 @@ def main() -> int:
     scale = _scale(arguments)
     machine = str(measure(tools.folder))
     to_stderr(machine)
-    rounds = Rounds(tools, scale, to_stderr)
+    rounds = Rounds(tools, line=line, tell=to_stderr)
+
+    def rows(servers: Servers, number: int) -> Iterator[Figure]:
+        return QueueSession(servers, scale, number, rounds.note).rows()
+
+    def delayed(servers: Servers, number: int) -> Iterator[Figure]:
+        return QueueSession(servers, scale, number, rounds.note).delayed()
+
     if (note := not_quiet()) is not None:
         rounds.note(note)
     begin = time.monotonic()
-    present = []
-    for variant in chosen:
-        if (why := systems.servers_of(variant).missing(tools)) is None:
-            present.append(variant)
-        else:
-            rounds.note(f"{variant.name} is absent: {why}")
-    if scale.rounds:
-        rounds.run(present)
+    absent = systems.absent(chosen, tools)
+    for name, why in absent.items():
+        rounds.note(f"{name} is absent: {why}")
+    present = [each for each in chosen if each.name not in absent]
+    if present:
+        rounds.run(present, rows, rounds=scale.rounds)
     ours = [variant for variant in present if variant.system == "floodmark"]
     if ours and scale.delayed:
-        rounds.delayed(ours[0])
+        rounds.run(ours[:1], delayed, rounds=1)
     minutes = (time.monotonic() - begin) / 60
     took = f"{scale.rounds} rounds, {scale.seconds:g} s a measurement, {minutes:.0f} minutes"
-    versions = {"python": platform.python_version(), "kernel": platform.release(), **tools.versions}
     text = "\n\n".join(
         [
             f"{time.strftime('%Y-%m-%d')}; {machine}. {took}. Medians, with the lowest and highest round. "
-            + "; ".join(f"{name} {version}" for name, version in versions.items())
+            + "; ".join(f"{name} {version}" for name, version in tools.all_versions().items())
             + ".",
             table.markdown(rounds.figures, {each.name: each.label for each in chosen}, scale.delayed),
             *(["Notes: " + "; ".join(rounds.notes) + "."] if rounds.notes else []),
@@ -85,7 +92,7 @@ def _scale(arguments: argparse.Namespace) -> Scale:
     return replace(scale, rounds=rounds, delayed=delayed)
 
 
-def _write(folder: Path, text: str, rounds: Rounds) -> None:
+def _write(folder: Path, text: str, rounds: Rounds[Figure]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     figures = [asdict(figure) for figure in rounds.figures]
     (folder / "queues.json").write_text(json.dumps({"figures": figures, "notes": rounds.notes}, indent=1))

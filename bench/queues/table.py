@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from bench.queues.rounds import Figure
+from bench.queues.figures import Figure
 from bench.queues.work import AT_ONCE, BATCHES, PROGRAM, WORKERS
 from bench.statistics import Spread, spread
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from bench.peers.work import Job, Outcome
 
 RECORD_BYTES: Final = 100
 KEYS: Final = 1_000
@@ -48,40 +50,25 @@ QUICK: Final = Scale(seconds=1.0, rounds=1, fill={1: 1_000, 100: 10_000}, delaye
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One request to a worker process."""
+class QueueJob(Job):
+    """One request to a worker process. The queue is called as its topic is.
 
-    system: str
-    action: str
-    """create, fill, work, program, look: see ``worker.py``."""
-    queue: str
-    addresses: list[str]
-    way: str = APART
+    action   create, fill, work, program or look
+    callers  workers, or what one program has in hand at once
+    """
+
+    package: ClassVar[str] = "bench.queues"
+    besides_s: ClassVar[float] = 180.0
     by_key: bool = False
     batch: int = 1
-    workers: int = 1
-    """Or what one program has in hand at once."""
-    count: int = 0
-    seconds: float = 1.0
-    """Bound of the measurement."""
     deliver_at_ms: int | None = None
-    options: Mapping[str, str] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self) | {"options": dict(self.options)}
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class QueueOutcome(Outcome):
     """The answer of a worker process. ``first_ms``, ``ended_ms``: when the first record was done with, and
-    the last, since the Unix epoch."""
+    the last, since the Unix epoch. ``delayed``: how many records the queue knows to be for later."""
 
-    records: int = 0
-    seconds: float = 0.0
-    client_cpu_s: float = 0.0
-    p50_ms: float | None = None
-    p99_ms: float | None = None
     first_ms: int | None = None
     ended_ms: int = 0
     delayed: int = 0

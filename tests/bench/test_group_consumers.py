@@ -181,13 +181,13 @@ def test_all_is_measured_on_running_nodes(tmp_path: Path) -> None:
     """Tiny counts: every figure is there, the killed coordinator's group goes on, and nothing is left."""
     scale = Scale(records=2_000, members=4, kills=1, seconds=0.3)
     variant: Variant = OURS
-    rounds: Rounds[Figure] = Rounds(
-        _Here(tmp_path),
-        lambda servers, number: GroupSession(servers, scale, number),
-        line=lambda figure: figure.kind,
-        tell=lambda _: None,
+    rounds: Rounds[Figure] = Rounds(_Here(tmp_path), line=lambda figure: figure.kind, tell=lambda _: None)
+    rounds.run(
+        [variant],
+        lambda servers, number: GroupSession(servers, scale, number, rounds.note).run(),
+        rounds=1,
+        minutes_max=2,
     )
-    rounds.run([variant], rounds=1, minutes_max=2)
     assert rounds.notes == []
     found = {figure.kind: figure.value for figure in rounds.figures}
     assert set(found) == set(KINDS)

@@ -9,8 +9,8 @@ from bench.paths import DOCUMENT
 from bench.peers import systems
 from bench.queues import table
 from bench.queues.__main__ import VARIANTS
-from bench.queues.rounds import Figure
-from bench.queues.work import BATCHES, FULL, ORDERS, QUICK, WAYS, Job, Outcome
+from bench.queues.figures import Figure
+from bench.queues.work import BATCHES, FULL, ORDERS, QUICK, WAYS, QueueJob, QueueOutcome
 
 LABELS = {"floodmark": "Floodmark", "nats-always": "NATS", "redis-always": "Redis"}
 
@@ -61,9 +61,9 @@ def test_every_system_has_ways_and_only_ours_has_order() -> None:
 
 def test_a_job_and_its_answer_survive_the_way_to_the_worker_and_back() -> None:
     """As JSON."""
-    job = Job("nats", "work", "q1", ["nats://h:1"], by_key=True, options={"sync": "always"})
-    assert Job(**json.loads(json.dumps(job.as_dict()))) == job
-    assert Outcome(**json.loads('{"records": 5, "seconds": 1.5}')) == Outcome(5, 1.5)
+    job = QueueJob("nats", "work", "q1", ["nats://h:1"], by_key=True, options={"sync": "always"})
+    assert QueueJob(**json.loads(json.dumps(job.as_dict()))) == job
+    assert QueueOutcome(**json.loads('{"records": 5, "seconds": 1.5}')) == QueueOutcome(5, 1.5)
 
 
 def test_the_document_has_a_place_for_it() -> None:

@@ -11,13 +11,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 
 from bench.peers.tools import Tools
 from bench.peers.variant import Variant
+from bench.peers.work import Job
 from bench.processes import Failed, ServerProcess, stop_all
 from local.ports import LOOPBACK, pick_ports
 
+J = TypeVar("J", bound=Job)
 NODES = 3
 _READY_TIMEOUT_S = 60.0
 _KILL_TIMEOUT_S = 10.0
@@ -50,6 +52,11 @@ class Servers:
     def missing(tools: Tools) -> str | None:
         """Why the system cannot be had here; None when it can."""
         raise NotImplementedError
+
+    def job(self, kind: type[J], *, seconds: float) -> J:
+        """What all jobs that are done with these have in common; action, topic and the rest are to be set."""
+        variant = self.variant
+        return kind(variant.system, "", "", self.addresses, variant.options, seconds=seconds)
 
     def ports(self, count: int) -> list[int]:
         """Free ports."""

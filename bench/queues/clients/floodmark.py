@@ -12,8 +12,9 @@ from floodmark.queues.shapes import Action, Settlement
 from floodmark.transport.http import Transport
 
 from bench.payload import payload
+from bench.peers.work import Job
 from bench.queues.clients.protocol import QueueClient, Worker
-from bench.queues.work import KEYS, LIST, RECORD_BYTES, TOGETHER, Job
+from bench.queues.work import KEYS, LIST, RECORD_BYTES, TOGETHER
 
 _PARTITIONS = 3
 _WAIT_S = 0.2

@@ -12,8 +12,9 @@ from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 from nats.js.client import JetStreamContext
 
 from bench.payload import payload
+from bench.peers.work import Job
 from bench.queues.clients.protocol import QueueClient, Worker, one_loop
-from bench.queues.work import RECORD_BYTES, Job
+from bench.queues.work import RECORD_BYTES
 
 _STREAMS = 3
 _REPLICAS = 3

@@ -8,8 +8,9 @@ from typing import Any
 import redis.asyncio
 
 from bench.payload import payload
+from bench.peers.work import Job
 from bench.queues.clients.protocol import QueueClient, Worker, one_loop
-from bench.queues.work import LIST, RECORD_BYTES, TOGETHER, WORKERS, Job
+from bench.queues.work import LIST, RECORD_BYTES, TOGETHER, WORKERS
 
 _STREAMS = 3
 _GROUP = "workers"
