@@ -21,8 +21,8 @@ from bench.peers import document
 from bench.peers.rounds import Rounds
 from bench.peers.servers import kafka
 from bench.peers.servers.base import Servers
-from bench.peers.tools import Tools
 from bench.peers.variant import Variant
+from tests.bench.here import Here
 
 MACHINE = "machine: a processor"
 OURS, KAFKA, _NATS = VARIANTS
@@ -147,14 +147,6 @@ def test_the_document_describes_what_is_compared_as_the_code_does_it() -> None:
     assert "\nwritten\n" in document_parts.replace_part(text, "group-consumers", "written")
 
 
-class _Here(Tools):
-    """Clients run with this Python: what they need for Floodmark is here."""
-
-    @property
-    def python(self) -> Path:
-        return Path(sys.executable)
-
-
 class _Listeners(Servers):
     """Servers of a file each, which say when they are there."""
 
@@ -165,7 +157,7 @@ class _Listeners(Servers):
 
 def test_a_server_that_was_killed_is_started_again_as_it_was(tmp_path: Path) -> None:
     """And it is waited for."""
-    with _Listeners(OURS, _Here(tmp_path), tmp_path) as servers:
+    with _Listeners(OURS, Here(tmp_path), tmp_path) as servers:
         first = servers.processes[0]
         servers.kill(0)
         assert first.wait(0)
@@ -181,7 +173,7 @@ def test_all_is_measured_on_running_nodes(tmp_path: Path) -> None:
     """Tiny counts: every figure is there, the killed coordinator's group goes on, and nothing is left."""
     scale = Scale(records=2_000, members=4, kills=1, seconds=0.3)
     variant: Variant = OURS
-    rounds: Rounds[Figure] = Rounds(_Here(tmp_path), line=lambda figure: figure.kind, tell=lambda _: None)
+    rounds: Rounds[Figure] = Rounds(Here(tmp_path), line=lambda figure: figure.kind, tell=lambda _: None)
     rounds.run(
         [variant],
         lambda servers, number: GroupSession(servers, scale, number, rounds.note).run(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,14 @@ from bench import document as document_parts
 from bench.order import order_of
 from bench.paths import DOCUMENT
 from bench.payload import payload
-from bench.peers import document, systems, table
+from bench.peers import document, starting, systems, table
 from bench.peers.results import Figure, Results, load, save
+from bench.peers.rounds import Rounds
 from bench.peers.servers import etcd, kafka, nats, redis
+from bench.peers.servers.base import Servers
+from bench.peers.tools import Tools
 from bench.peers.work import Job
+from bench.processes import Failed
 from bench.statistics import spread, times_better
 
 
@@ -98,6 +103,42 @@ def test_rounds_begin_with_another_variant_each() -> None:
     assert order_of(0, "abc") == ["a", "b", "c"]
     assert order_of(1, "abc") == ["a", "c", "b"]
     assert order_of(2, "abc") == ["c", "a", "b"]
+
+
+class _Idle(Servers):
+    """No processes: one variant's part of a round is what the test says."""
+
+    def start(self) -> None:
+        (self.folder / "data").write_text("something")
+
+
+def test_a_round_that_fails_is_noted_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was measured before the failure stays; folders are gone; a time that is over ends no round."""
+    monkeypatch.setattr(starting, "servers_of", lambda _variant: _Idle)
+    told: list[str] = []
+    folders: list[Path] = []
+
+    def measure(servers: Servers, number: int) -> Iterator[str]:
+        folders.append(servers.folder)
+        assert (servers.folder / "data").exists()
+        yield f"{servers.variant.name} {number}"
+        if (servers.variant.name, number) == (systems.REFERENCE.name, 0):
+            raise Failed("a server ended")
+        yield "more"
+
+    rounds: Rounds[str] = Rounds(Tools(tmp_path), line=str.upper, tell=told.append)
+    kafka_flush = systems.select(["kafka-flush"])[0]
+    rounds.run([systems.REFERENCE, kafka_flush], measure, rounds=2)
+    first = ["floodmark 0", "kafka-flush 0", "more"]
+    assert rounds.figures == [*first, "floodmark 1", "more", "kafka-flush 1", "more"]
+    assert rounds.notes == ["round 1 of floodmark: a server ended"]
+    assert told[:3] == ["FLOODMARK 0", rounds.notes[0], "KAFKA-FLUSH 0"]
+    assert len(folders) == 4
+    assert not any(tmp_path.iterdir())
+    rounds.run([systems.REFERENCE], measure, rounds=1, minutes_max=-1)
+    assert rounds.notes[1:] == ["the time was over before round 1 of floodmark"]
 
 
 def test_selection_takes_systems_and_variants_by_name() -> None:

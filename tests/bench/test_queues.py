@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+
+import pytest
 
 from bench import document
 from bench.paths import DOCUMENT
 from bench.peers import systems
+from bench.peers.worker_process import WorkerProcess
+from bench.processes import Failed
 from bench.queues import table
 from bench.queues.__main__ import VARIANTS
 from bench.queues.figures import Figure
 from bench.queues.work import BATCHES, FULL, ORDERS, QUICK, WAYS, QueueJob, QueueOutcome
+from tests.bench.here import Here
 
 LABELS = {"floodmark": "Floodmark", "nats-always": "NATS", "redis-always": "Redis"}
 
@@ -64,6 +70,16 @@ def test_a_job_and_its_answer_survive_the_way_to_the_worker_and_back() -> None:
     job = QueueJob("nats", "work", "q1", ["nats://h:1"], by_key=True, options={"sync": "always"})
     assert QueueJob(**json.loads(json.dumps(job.as_dict()))) == job
     assert QueueOutcome(**json.loads('{"records": 5, "seconds": 1.5}')) == QueueOutcome(5, 1.5)
+
+
+def test_what_a_worker_complains_about_is_told(tmp_path: Path) -> None:
+    """With what was to be done; here there are no such clients."""
+    job = QueueJob("nothing", "fill", "q1", [])
+    with (
+        WorkerProcess(Here(tmp_path), job) as process,
+        pytest.raises(Failed, match=r"^fill with nothing failed: .*No module named 'bench.queues.clients.no"),
+    ):
+        process.answer()
 
 
 def test_the_document_has_a_place_for_it() -> None:
