@@ -3,10 +3,11 @@
 Under load a batch, a frame, a log entry and an acknowledgement for each request would cost far more than what
 it stores. So what comes while something is under way leaves together once that has arrived.
 
-Clients that wait for their answers send their next requests as soon as they have them. So the answers are soon
-followed by as many new requests, and the next departure waits for these, but no longer than the last one took.
-Otherwise the callers split into two halves, each of which waits for the other's departure before its own: twice
-as many, and higher latency for everybody. Where callers do not come back, nobody waits for them.
+Clients that wait for their answers send their next requests as soon as they have them. So the answers are
+soon followed by as many new requests, and the next departure waits for these, but no longer than the last
+one took. Otherwise the callers split into two halves, each of which waits for the other's departure before
+its own: twice as many, and higher latency for everybody. Where callers do not come back, nobody waits for
+them.
 """
 
 from __future__ import annotations
