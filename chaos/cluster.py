@@ -19,10 +19,13 @@ from chaos.toxiproxy.server import ToxiproxyServer
 from chaos.view import View
 from local.access import Access
 from local.cluster import LocalCluster
+from local.errors import NotReady
 
 _IN_ORDER = (0, None, -signal.SIGTERM)
 """Exit code of a node that SIGTERM killed while Python was still loading it, before it had a handler."""
 _REMOVED = "removed"
+_STARTS_S = 15.0
+"""A node that has run for so long is not starting any more, whether or not it is ready."""
 
 
 class NoFurtherNode(Exception):
@@ -60,6 +63,8 @@ class ChaosCluster:
         self._down: defaultdict[str, set[str]] = defaultdict(set)
         self._paused: defaultdict[str, set[str]] = defaultdict(set)
         self._deaths: dict[str, int] = {}
+        self._started_s: dict[str, float] = {}
+        """When the event loop's clock said that a node was started again."""
         self._changing = asyncio.Lock()
         self.losing_data = asyncio.Lock()
         """Held by a fault that costs nodes their data until they are told to come back: one at a time."""
@@ -155,7 +160,22 @@ class ChaosCluster:
             up = [name for name in names if not self._down[name] and name not in self.processes.children]
             if up:
                 await self.processes.start(*up)
+                self._started_s.update(dict.fromkeys(up, asyncio.get_running_loop().time()))
                 self.processes.pause(*(name for name in up if self._paused[name]))
+
+    async def hold_once_down(self, holder: str, *names: str) -> None:
+        """Nodes that end stay down until the holder lets them up. Those that run go on; returns when none of
+        them is just starting."""
+        async with self._changing:
+            for name in names:
+                self._down[name].add(holder)
+        await asyncio.gather(*map(self._past_start, names))
+
+    async def _past_start(self, name: str) -> None:
+        left_s = self._started_s.get(name, -_STARTS_S) + _STARTS_S - asyncio.get_running_loop().time()
+        if left_s > 0 and self.runs(name):
+            with contextlib.suppress(NotReady):
+                await self.processes.ready(name, timeout_s=left_s)
 
     async def hold_still(self, holder: str, *names: str) -> None:
         """SIGSTOP."""

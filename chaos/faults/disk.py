@@ -16,12 +16,19 @@ from storage.faulty.conditions import DiskFault
 class LiveDiskFault(Fault):
     """Base of the faults of a running node's disk."""
 
+    refuses_starts: ClassVar[bool] = False
+    """Whether a node ends at once that is started meanwhile, as it cannot store that it was. Then one that
+    ends is started again once its disk is well, as somebody would who has read its log."""
+
     @abstractmethod
     def disk_fault(self) -> DiskFault:
         """What its disk does."""
 
     async def apply(self, scene: Scene, undo: AsyncExitStack) -> None:
         """Every later call is affected."""
+        if self.refuses_starts:
+            undo.push_async_callback(scene.cluster.let_up, scene.tag, *scene.nodes)
+            await scene.cluster.hold_once_down(scene.tag, *scene.nodes)
         for name in scene.nodes:
             undo.callback(scene.cluster.machines.mend, scene.tag, name)
             scene.cluster.machines.harm(scene.tag, name, self.disk_fault())
@@ -32,6 +39,7 @@ class DiskFull(LiveDiskFault):
     """No space is left: files cannot grow, overwriting works."""
 
     kind: ClassVar[str] = "disk full"
+    refuses_starts: ClassVar[bool] = True
 
     def disk_fault(self) -> DiskFault:
         return DiskFault("full")
@@ -45,6 +53,7 @@ class DiskError(LiveDiskFault):
     """
 
     kind: ClassVar[str] = "disk error"
+    refuses_starts: ClassVar[bool] = True
     operation: Literal["write", "sync", "read"] = "sync"
 
     def disk_fault(self) -> DiskFault:

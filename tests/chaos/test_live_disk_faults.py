@@ -18,6 +18,7 @@ from chaos.faults import (
     Injection,
     Kill,
     PowerLoss,
+    Restart,
     ShortWrites,
     SlowSync,
     Target,
@@ -57,6 +58,23 @@ async def test_the_disk_below_a_leader_fails(toxiproxy_binary: Path, tmp_path: P
         await ledger.check(cluster.urls)
         assert failed >= 1
         assert cluster.processes.children == before
+
+
+async def test_a_node_is_started_again_once_its_disk_takes_its_start(
+    toxiproxy_binary: Path, tmp_path: Path
+) -> None:
+    """It would end at once, since it has to store that it was started; so it stays down until then. A disk
+    that begins to fail just after a start lets the node come up first."""
+    aim = Aim(node="n2")
+    async with running(tmp_path, toxiproxy_binary) as (cluster, _):
+        async with Injection(DiskFull(aim=aim), cluster):
+            async with Injection(Restart(aim=aim), cluster), Injection(Kill(aim=aim), cluster):
+                assert not cluster.runs("n2")
+            assert not cluster.runs("n2")
+        assert cluster.runs("n2")
+        async with Injection(DiskError(aim=aim, operation="write"), cluster):
+            assert cluster.runs("n2")
+        await cluster.ready()
 
 
 async def test_a_leader_whose_disk_stalls_gives_way(toxiproxy_binary: Path, tmp_path: Path) -> None:
