@@ -152,6 +152,14 @@ class FetchOffsets(_Action, frozen=True, tag="fetch_offsets"):
     topic: str
 
 
+class Breaker(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A queue pauses where most of at least so many deliveries have failed within the window."""
+
+    deliveries: int
+    window_ms: int
+    pause_ms: int
+
+
 class MakeQueue(_Action, frozen=True, tag="make_queue"):
     """Make a queue of a topic, whose dead letters go to another one."""
 
@@ -160,18 +168,23 @@ class MakeQueue(_Action, frozen=True, tag="make_queue"):
     dead_letter_topic: str
     by_key: bool = False
     """Whether records of one key (``chaos.record_value.key_of``) are delivered one after the other."""
+    max_deliveries: int = 1
+    breaker: Breaker | None = None
+    """None: it never pauses."""
 
 
 class Settling(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """How a worker ends one delivery (ack, nack, reject) or keeps it (extend).
 
-    ``deliveries``: which one of that record it was.
+    ``deliveries``: which one of that record it was. ``again``: of a dead letter, which is where it says in
+    the topic of these.
     """
 
     partition: int
     offset: int
     deliveries: int
     action: str
+    again: bool = False
 
 
 class Receive(_Action, frozen=True, tag="receive"):
@@ -194,8 +207,40 @@ class LookAtQueue(_Action, frozen=True, tag="look_at_queue"):
     queue: str
 
 
+class LetterAt(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Where a dead letter is in their topic."""
+
+    partition: int
+    offset: int
+
+
+class ListDead(_Action, frozen=True, tag="list_dead"):
+    """All dead letters of a queue."""
+
+    queue: str
+
+
+class Replay(_Action, frozen=True, tag="replay"):
+    """Deliver dead letters again: the ones named, or those whose key begins like that, or that died in that
+    partition; all that are listed where nothing is said."""
+
+    queue: str
+    letters: list[LetterAt] | None = None
+    key_prefix: str | None = None
+    died_in: int | None = None
+    per_second: float = 0.0
+    """So many of them; 0: all at once."""
+
+
+class PurgeDead(_Action, frozen=True, tag="purge_dead"):
+    """Take these off the list."""
+
+    queue: str
+    letters: list[LetterAt]
+
+
 GroupAction = Join | Beat | Leave | Commit | FetchOffsets
-QueueAction = MakeQueue | Receive | Settle | LookAtQueue
+QueueAction = MakeQueue | Receive | Settle | LookAtQueue | ListDead | Replay | PurgeDead
 Action = Produce | Read | Take | Tail | Create | Alter | Delete | Describe | GroupAction | QueueAction
 
 # Results ------------------------------------------------------------------------------------------------
@@ -271,19 +316,23 @@ class Offsets(_Result, frozen=True, tag="offsets"):
 
 
 class Delivery(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A record that a worker has got. ``deliveries``: how many there have been of it, with this one."""
+    """A record that a worker has got. ``deliveries``: how many there have been of it, with this one.
+    ``again``: it is a dead letter, which is where it says in the topic of these."""
 
     partition: int
     offset: int
     value: int
     deliveries: int
+    again: bool = False
 
 
 class Deliveries(_Result, frozen=True, tag="deliveries"):
-    """What a worker has got. ``settled``: of ``Receive.settle``, in its order (done, already, late)."""
+    """What a worker has got. ``settled``: of ``Receive.settle``, in its order (done, already, late).
+    ``paused``: why there is nothing, where a reason was told."""
 
     records: list[Delivery]
     settled: list[str] = []
+    paused: str = ""
 
 
 class Settlements(_Result, frozen=True, tag="settlements"):
@@ -293,10 +342,32 @@ class Settlements(_Result, frozen=True, tag="settlements"):
 
 
 class QueueState(_Result, frozen=True, tag="queue_state"):
-    """``depth``: records that are not settled. ``dead``: dead letters."""
+    """``depth``: records that are not settled. ``dead``: dead letters. ``breaker``: closed, open,
+    half_open."""
 
     depth: int
     dead: int
+    breaker: str = "closed"
+
+
+class Letter(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A dead letter that is listed. ``replaying``: it is on its way through the queue again."""
+
+    partition: int
+    offset: int
+    replaying: bool
+
+
+class Letters(_Result, frozen=True, tag="letters"):
+    """What is listed."""
+
+    letters: list[Letter]
+
+
+class Counted(_Result, frozen=True, tag="counted"):
+    """So many dead letters are delivered again, or are off the list."""
+
+    letters: int
 
 
 Result = (
@@ -311,6 +382,8 @@ Result = (
     | Deliveries
     | Settlements
     | QueueState
+    | Letters
+    | Counted
 )
 
 RESULT_OF: Final[dict[type[Action], type[Result]]] = {
@@ -331,6 +404,9 @@ RESULT_OF: Final[dict[type[Action], type[Result]]] = {
     Receive: Deliveries,
     Settle: Settlements,
     LookAtQueue: QueueState,
+    ListDead: Letters,
+    Replay: Counted,
+    PurgeDead: Counted,
 }
 
 # Lines --------------------------------------------------------------------------------------------------

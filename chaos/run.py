@@ -28,6 +28,7 @@ from chaos.scenario.timeline import Timeline
 from chaos.scenario.toml_form import to_toml
 from chaos.status import Status
 from chaos.verdict import PROGRESS_S_MAX, RunResult, judge
+from chaos.workload.downstream import Break, Downstream, plan_breaks
 from chaos.workload.pauses import Pauses, plan_pauses
 from chaos.workload.recorder import Recorder, Tally
 from chaos.workload.sampler import Sampler
@@ -117,6 +118,7 @@ class _Run:
             access=self._cluster.access,
             race=self._race,
             pauses=self._pauses,
+            downstream=Downstream(self._breaks()),
         )
         self._cluster.when_recovered = self._history.recovered
         timeline = Timeline(self._cluster, self._history, self._status)
@@ -158,6 +160,11 @@ class _Run:
             notes=[*timeline.notes, *(f"behind at the end: {each}" for each in behind)],
             gone=sorted(self._cluster.gone),
         )
+
+    def _breaks(self) -> list[Break]:
+        workload = self._scenario.workload
+        every_s = workload.broken_every_s if workload.queue_workers else 0.0
+        return plan_breaks(self._scenario.duration_s, every_s, self._seed)
 
     async def _make_topics(self) -> list[ReplicasOf]:
         """Create the topics, wait until every partition has a leader; returns which nodes hold them."""

@@ -56,6 +56,10 @@ class Figures:
     queue_acknowledged: int = 0
     """Records of a queue whose acknowledgement was confirmed."""
     queue_dead_letters: int = 0
+    queue_replayed: int = 0
+    """Dead letters that were delivered again."""
+    queue_pauses: int = 0
+    """Of their breakers, that somebody was told of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,8 @@ def check(
         group_hand_overs=groups.hand_overs,
         queue_acknowledged=queues.acknowledged,
         queue_dead_letters=queues.dead_letters,
+        queue_replayed=queues.replayed,
+        queue_pauses=queues.pauses,
     )
     return CheckResult(
         tuple(findings.kept), dict(findings.counts), longest_gaps, tuple(progress.recoveries), figures

@@ -28,10 +28,21 @@ DEAD_SUFFIX: Final = ".dead"
 """The topic of dead letters has the name of that where they were first, with this."""
 DEAD_HEADER: Final = "floodmark-dead-queue"
 """Of a record that a queue has put there."""
+DEAD_PREFIX: Final = "floodmark-dead-"
 MISSING: Final = -2
 """In place of a value that damage or compaction removed from a replica."""
 UNKNOWN: Final = -1
 """In place of the first offset of an entry that was removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """What a dead letter says of how it died. Two of a record are equal only if they are of one death."""
+
+    deliveries: int = 0
+    number: str = ""
+    first_delivered: str = ""
+    died: str = ""
 
 
 @dataclass(slots=True)
@@ -55,6 +66,8 @@ class ReplicaState:
     findings: tuple[Finding, ...] = ()
     terms: array[int] = field(default_factory=lambda: array("Q"))
     firsts: array[int] = field(default_factory=lambda: array("q"))
+    deaths: dict[int, Death] = field(default_factory=dict)
+    """Of dead letters, by their offsets."""
 
     @property
     def next_offset(self) -> int:
@@ -151,6 +164,8 @@ class _ReplicaReader:
             topic = "" if told is None else told.topic + (DEAD_SUFFIX if _is_dead_letter(record) else "")
             if told is not None and not state.topic:
                 state.topic, state.partition = topic, told.partition
+            if topic.endswith(DEAD_SUFFIX):
+                state.deaths[frame.first_offset + len(values)] = _death(record)
             astray = told is None or (topic, told.partition) != (state.topic, state.partition)
             values.append(FOREIGN if told is None or astray else told.value)
         return values
@@ -158,6 +173,17 @@ class _ReplicaReader:
 
 def _is_dead_letter(record: Record) -> bool:
     return bool(record.pairs) and DEAD_HEADER in record.headers
+
+
+def _death(record: Record) -> Death:
+    def said(name: str) -> str:
+        return (found.get(DEAD_PREFIX + name) or b"").decode()
+
+    found = dict(record.headers.pairs)
+    deliveries = said("deliveries")
+    return Death(
+        int(deliveries) if deliveries.isdigit() else 0, said("number"), said("first-delivered"), said("died")
+    )
 
 
 def _fingerprint(frame: Frame) -> int:

@@ -46,6 +46,11 @@ class Kind(enum.StrEnum):
     DEAD_LETTER_TWICE = "dead_letter_twice"
     DELIVERED_EARLY = "delivered_early"
     WRONG_DELIVERY = "wrong_delivery"
+    BREAKER_STAYED_CLOSED = "breaker_stayed_closed"
+    PASSED_A_PAUSE = "passed_a_pause"
+    DIED_EARLY = "died_early"
+    REPLAYED_UNASKED = "replayed_unasked"
+    STILL_LISTED = "still_listed"
 
 
 @dataclass(frozen=True, slots=True)

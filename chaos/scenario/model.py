@@ -25,6 +25,7 @@ class Workload:
     group_members         members of one consumer group, that join, leave, stand still and die
     queue_workers         of one queue of the first topic, in order of keys: they settle, die and stand still
     delayed_per_s         records with a delay of up to 3 s, where there are queue workers
+    broken_every_s        about how often what queue workers call breaks, so that all fail; 0: never
     racers                each appends with If-Offset to the partition for which all racers compete
     pause_s               about how long a pause without requests is, in which groups fall asleep; 0: none
     pause_every_s         about how often there is one
@@ -42,6 +43,7 @@ class Workload:
     group_members: int = 0
     queue_workers: int = 0
     delayed_per_s: float = 4.0
+    broken_every_s: float = 10.0
     racers: int = 2
     topic_admins: int = 2
     pause_s: float = 2.5

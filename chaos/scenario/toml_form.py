@@ -24,6 +24,7 @@ _WORKLOAD_RANGES: Final[dict[str, tuple[float, float]]] = {
     "pause_s": (0, 60),
     "pause_every_s": (1, 3_600),
     "pause_at_faults": (0, 1),
+    "broken_every_s": (0, 3_600),
 }
 _OTHER_RANGE: Final = (0, 64)
 _NODES_MAX: Final = 9

@@ -15,6 +15,7 @@ from floodmark.transport.tls import TlsOptions
 
 from chaos.checker.options import Place
 from chaos.scenario.model import Workload
+from chaos.workload.downstream import Downstream
 from chaos.workload.pauses import Pauses
 from chaos.workload.recorder import Recorder
 from local.access import ANYBODY, Access
@@ -40,6 +41,7 @@ class Site:
     race: Place | None = None
     """The partition of the racers. All other tasks write to ``places``."""
     pauses: Pauses = field(default_factory=Pauses)
+    downstream: Downstream = field(default_factory=Downstream)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     """Once set, nothing new begins, and every task ends when its operations under way have ended."""
 

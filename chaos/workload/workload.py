@@ -13,6 +13,7 @@ from chaos.workload.producers import produce_idempotently, produce_later, produc
 from chaos.workload.queue_workers import empty_queue, make_queue, work_off
 from chaos.workload.racers import race
 from chaos.workload.renewal import renew
+from chaos.workload.replays import list_dead, replay_all, replay_now_and_then
 from chaos.workload.sampler import Sampler
 from chaos.workload.site import Site
 from chaos.workload.topic_admin import administrate
@@ -33,14 +34,19 @@ async def working(site: Site, sampler: Sampler, *, replication: int) -> AsyncIte
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(work) for work in _works(site, replication)]
         pausing = group.create_task(site.pauses.play(site.recorder))
+        breaking = group.create_task(site.downstream.play())
         sampling = group.create_task(sampler.run(site.stop))
         yield
         site.stop.set()
         pausing.cancel()
+        breaking.cancel()
         async with asyncio.timeout(_DRAIN_S):
             await asyncio.gather(*tasks, sampling)
     if site.queue_topic is not None:
         await empty_queue(site)
+        await replay_all(site)
+        await empty_queue(site)
+        await list_dead(site)
 
 
 def _works(site: Site, replication: int) -> Iterator[Coroutine[Any, Any, None]]:
@@ -79,6 +85,8 @@ def _of_queue(site: Site) -> Iterator[Coroutine[Any, Any, None]]:
     workload = site.workload
     for number in range(1, workload.queue_workers + 1):
         yield work_off(site, number)
+    if site.queue_topic is not None:
+        yield replay_now_and_then(site)
     if site.queue_topic is not None and workload.delayed_per_s:
         others = workload.idempotent_producers + workload.plain_producers + workload.racers
         yield produce_later(site, others + 1)

@@ -8,7 +8,7 @@ from floodmark.format import batch
 from floodmark.format.frame import Frame, FrameKind, crc_of
 from floodmark.format.record import Record
 
-from chaos.checker.final_state import MISSING, ReplicaState, by_place, read_final_state
+from chaos.checker.final_state import MISSING, Death, ReplicaState, by_place, read_final_state
 from chaos.checker.options import CheckOptions
 from chaos.checker.replicas import check_replicas
 from chaos.checker.violation import Findings, Kind
@@ -161,3 +161,19 @@ def test_what_a_replica_left_behind_where_it_moved_away_is_no_replica() -> None:
         found = Findings()
         check_replicas({place: [left, stayed]}, CheckOptions(replicas={place: wanted}), found)
         assert found.counts == counts, wanted
+
+
+def test_dead_letters_are_a_topic_of_their_own_and_say_how_they_died() -> None:
+    """By the headers that queues give them."""
+    fs = MemoryFileSystem()
+    log = Log.open(fs, "/a/groups/7", OPTIONS)
+    said = {"queue": "q", "deliveries": "3", "number": "5", "first-delivered": "10", "died": "20"}
+    headers = [(f"floodmark-dead-{name}", text.encode()) for name, text in said.items()]
+    payload = batch.encode([Record(1, b"k", encode(value, "orders", 2), False, headers) for value in V[:2]])
+    log.append(Frame(log.last_index + 1, 1, 0, 1, 2, FrameKind.RECORDS, payload, crc_of(payload)))
+    log.write()
+    log.sync()
+    log.close()
+    (replica,) = read_final_state(fs, {"n1": "/a"})
+    assert (replica.topic, replica.partition, list(replica.values)) == ("orders.dead", 2, V[:2])
+    assert replica.deaths == dict.fromkeys((0, 1), Death(3, "5", "10", "20"))

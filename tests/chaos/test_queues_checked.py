@@ -2,85 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-
-from chaos.checker.check import CheckResult
-from chaos.checker.final_state import ReplicaState
 from chaos.checker.violation import Kind
-from chaos.history import (
-    Deliveries,
-    Delivery,
-    Done,
-    LookAtQueue,
-    MakeQueue,
-    Produce,
-    Produced,
-    QueueState,
-    Receive,
-    Settle,
-    Settlements,
-    Settling,
-)
-from chaos.record_value import key_of
-from tests.chaos.story import TOPIC, Story, kinds, replica, replicas, v, vs
-
-QUEUE, DEAD = "q", f"{TOPIC}.dead"
-ALL = vs(0, 1, 2, next(n for n in itertools.count(3) if key_of(v(n)) == key_of(v(0))))
-"""The first and the last one have the same key, and the others have others."""
-
-
-class Workers(Story):
-    """Four records, a queue of their topic in order of keys, and workers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ok(self.invoke(MakeQueue(QUEUE, TOPIC, DEAD, by_key=True)), Done())
-        self.produce(ALL, at=0)
-
-    def receives(self, *offsets: int, deliveries: int = 1, who: str = "a") -> None:
-        """It gets records."""
-        self.ok(self.invoke(Receive(QUEUE), who), self.got(*offsets, deliveries=deliveries))
-
-    def got(self, *offsets: int, deliveries: int = 1) -> Deliveries:
-        """An answer."""
-        return Deliveries([Delivery(0, offset, ALL[offset], deliveries) for offset in offsets])
-
-    def says(
-        self, action: str, *offsets: int, deliveries: int = 1, result: str = "done", who: str = "a"
-    ) -> None:
-        """It settles them, or has no answer."""
-        op = self.invoke(self.saying(action, *offsets, deliveries=deliveries), who)
-        if result == "unknown":
-            self.unknown(op)
-        else:
-            self.ok(op, Settlements([result] * len(offsets)))
-
-    def saying(self, action: str, *offsets: int, deliveries: int = 1) -> Settle:
-        """What it says."""
-        return Settle(QUEUE, [Settling(0, offset, deliveries, action) for offset in offsets])
-
-    def does(self, *offsets: int, deliveries: int = 1, who: str = "a") -> None:
-        """Both, well."""
-        self.receives(*offsets, deliveries=deliveries, who=who)
-        self.says("ack", *offsets, deliveries=deliveries, who=who)
-
-    def judged(self, *, dead: Sequence[int] = (), left: int | None = 0) -> CheckResult:
-        """The verdict, with these dead letters; ``left`` None: nobody has looked at the end."""
-        if left is not None:
-            self.ok(self.invoke(LookAtQueue(QUEUE)), QueueState(left, len(dead)))
-        return self.check(*replicas(ALL), *_dead(dead))
-
-    def found(self, *, dead: Sequence[int] = (), left: int | None = 0) -> dict[Kind, int]:
-        """What is wrong."""
-        return kinds(self.judged(dead=dead, left=left))
-
-
-def _dead(values: Sequence[int]) -> list[ReplicaState]:
-    held = [replica(node, values) for node in ("n1", "n2", "n3")] if values else []
-    for each in held:
-        each.topic = DEAD
-    return held
+from chaos.history import Deliveries, Delivery, Done, MakeQueue, Produce, Produced, Receive
+from tests.chaos.queue_story import ALL, DEAD, QUEUE, Workers
+from tests.chaos.story import TOPIC
 
 
 def test_records_that_are_settled_once_are_clean_and_counted() -> None:
