@@ -97,7 +97,8 @@ async def read_by_http(cluster: NodeCluster, node: TestNode, offset: int, media:
     return seen_in_document(read(body)["records"][0])
 
 
-async def test_a_letter_is_its_whole_record_though_that_is_at_every_limit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("nodes", [1, pytest.param(4, marks=pytest.mark.long)])
+async def test_a_letter_is_its_whole_record_though_that_is_at_every_limit(tmp_path: Path, nodes: int) -> None:
     """Of headers and of bytes: at every node, in JSON and MessagePack, in Python and on the command line."""
     rng = random.Random(7)
     headers: list[tuple[str, bytes | None]] = [(f"h{number}", b"v") for number in range(RECORD_HEADERS_MAX)]
@@ -107,7 +108,7 @@ async def test_a_letter_is_its_whole_record_though_that_is_at_every_limit(tmp_pa
     assert full.size == LIMIT
     with capture_logs():  # Else the log would be taken for what the command prints.
         async with (
-            NodeCluster.running(tmp_path, 4) as cluster,
+            NodeCluster.running(tmp_path, nodes) as cluster,
             Client(cluster["n1"].url) as client,
         ):
             await client.topics.create("orders", replication_factor=1, config={"max_record_bytes": LIMIT})
@@ -117,7 +118,7 @@ async def test_a_letter_is_its_whole_record_though_that_is_at_every_limit(tmp_pa
             await reject(client, await received(client, 2), "r" * 1_000)
             found = await letters(client)
             assert [letter.reason for letter in found] == ["r" * 1_000] * 2
-            for node in await _roles(cluster):
+            for node in await _roles(cluster) if nodes > 1 else cluster.up:
                 for letter, record in zip(found, (many, full), strict=True):
                     await _is_whole(cluster, node, letter, record)
 
@@ -143,7 +144,8 @@ async def _is_whole(cluster: NodeCluster, node: TestNode, letter: DeadLetter, re
         assert dict(pairs[-ADDED:])["floodmark-dead-reason"] == letter.reason.encode()
 
 
-@pytest.mark.parametrize("zstd", [pytest.param(True, marks=pytest.mark.long), False])
+@pytest.mark.long
+@pytest.mark.parametrize("zstd", [True, False])
 async def test_what_could_be_stored_once_can_be_stored_as_a_letter(tmp_path: Path, zstd: bool) -> None:
     """A record that fills a whole batch is compressed, and if that is no use has no headers more."""
     size = BATCH_BYTES_MAX - (100 if not zstd else 1)
@@ -260,6 +262,7 @@ def _place(letter: DeadLetter) -> tuple[str | None, int]:
     return letter.dead_letter.topic, letter.dead_letter.offset
 
 
+@pytest.mark.long
 async def test_letters_that_cannot_be_stored_are_dropped_where_there_are_to_be_none(tmp_path: Path) -> None:
     """And counted: so a queue can be helped whose dead letter topic is gone."""
     async with NodeCluster.running(tmp_path, 1) as cluster, Client(cluster["n1"].url) as client:
