@@ -312,7 +312,7 @@ class Jobs:
             self._settler.part(endings)
             if not endings:
                 raise
-            return ()
+            return await self._receive(wait_s)  # None of them rides along again.
         except BaseException:
             self._settler.put_back(endings)
             raise
