@@ -22,7 +22,6 @@ from typing import Any, Final, TypeVar
 from floodmark.errors import FloodmarkError, ServerError, TimedOut, TooManyGroups, TooNew
 
 from consensus.host.group_host import GroupHost
-from node import outcomes
 from node.coordinator.delivery.around import QueuesAround
 from node.coordinator.delivery.queue_leads import QueueLeads
 from node.coordinator.group_locks import GroupLocks
@@ -137,8 +136,7 @@ class Lead:
             # Not when the caller leaves: what is under way still decides what the next step sees.
             if entry is None:
                 self._locks.release(name)
-        async with until(deadline, lambda: outcomes.unknown("it was not stored in time")):
-            await asyncio.shield(entry.done)
+        await entry.stored(deadline)
         return answer
 
     async def meet(self, name: str, step: Step[MemberAnswer], *, deadline: float) -> MemberAnswer:

@@ -1,13 +1,14 @@
 """What one leadership of a shard has on its way into the log: pairs of groups and of queues.
 
-What is decided within one turn of the event loop, for whichever groups and queues, travels in one frame.
+What is decided while a frame is under way, for whichever groups and queues, travels in the next one: a frame
+costs all replicas more than the pairs in it. A pair that is decided again before it travels does so once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from functools import partial
 from typing import Final
 
@@ -16,6 +17,7 @@ from floodmark.format.frame import FrameKind
 
 from consensus.core.keyed_state import command
 from consensus.host import waiting
+from consensus.host.deadlines import after
 from consensus.host.group_host import GroupHost
 from consensus.types import GroupStopped, NotLeader, Outcome, Stored
 from node import outcomes
@@ -24,20 +26,52 @@ from node.coordinator.tally import CoordinatorTally
 
 FRAME_BYTES_AIM: Final = 256 << 10
 """Pairs of several requests share a frame up to this size, which takes followers some milliseconds."""
+UNDER_WAY: Final = 1
+"""Frames that are not as large, at the same time."""
 WAITING_BYTES_MAX: Final = 16 << 20
 """Of one shard: pairs that are not stored yet. Beyond it requests are refused."""
 
 
 class Entry:
-    """What one step decided, on its way into the log. ``done``: stored and applied here, or what it failed
-    with."""
+    """What some steps decided, on its way into the log as one frame: all of it is stored or nothing.
 
-    __slots__ = ("done", "pairs", "size")
+    ``done``: stored and applied here, or what it failed with. ``changes``: how many steps.
+    """
 
-    def __init__(self, pairs: Pairs, done: asyncio.Future[None]) -> None:
-        self.pairs = pairs
-        self.size = sum([len(key) + len(value or b"") for key, value in pairs])
+    __slots__ = ("_waiting", "changes", "done", "pairs", "size")
+
+    def __init__(self, done: asyncio.Future[None]) -> None:
+        self.pairs: dict[bytes, bytes | None] = {}
+        self.size = 0
+        self.changes = 0
         self.done = done
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def stored(self, deadline: float) -> None:
+        """Wait until it is. ``deadline``: of the event loop's clock. Raises what it failed with;
+        ``OutcomeUnknown`` at the deadline."""
+        if self.done.done():
+            self.done.result()
+            return
+        loop = asyncio.get_running_loop()
+        waits: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(waits)
+        timer = after(deadline - loop.time(), partial(_too_late, waits))
+        try:
+            await waits
+        finally:
+            timer.cancel()
+
+    def settle(self, error: FloodmarkError | None) -> None:
+        """It is known what came of it."""
+        waiting, self._waiting = self._waiting, []
+        for each in (self.done, *waiting):
+            if each.done():
+                continue  # Who waited has left.
+            if error is None:
+                each.set_result(None)
+            else:
+                each.set_exception(error)
 
 
 class Proposals:
@@ -48,11 +82,12 @@ class Proposals:
         self._raft_group = raft_group
         self._tally = tally
         self._next: list[Entry] = []
-        """For the frame that this turn of the event loop is going to propose."""
+        """Decided and not proposed: all but the last one are as large as frames are to be."""
         self._under_way: set[Entry] = set()
         self._keys: dict[bytes, Entry] = {}
         """The keys that are about to change, and by what."""
         self._waiting_bytes = 0
+        self._is_due = False
         self._failure: FloodmarkError | None = None
 
     def end(self, error: FloodmarkError) -> None:
@@ -108,32 +143,62 @@ class Proposals:
     def add(self, pairs: Pairs) -> Entry:
         """Have them stored, all or none, and after all that was added before. Raises ``TooManyRequests``."""
         self.check_room()
-        loop = asyncio.get_running_loop()
-        entry = Entry(pairs, loop.create_future())
-        entry.done.add_done_callback(_asked_for)
-        self._waiting_bytes += entry.size
+        size = sum([len(key) + len(value or b"") for key, value in pairs])
+        entry = self._open(size)
+        entry.size += size
+        entry.changes += 1
+        entry.pairs.update(pairs)
+        self._waiting_bytes += size
         for key, _ in pairs:
             self._keys[key] = entry
-        if not self._next:
-            loop.call_soon(self._propose)
-        self._next.append(entry)
         return entry
 
+    def _open(self, size: int) -> Entry:
+        """The entry that takes so many bytes more."""
+        entries = self._next
+        if entries and entries[-1].size + size <= FRAME_BYTES_AIM:
+            return entries[-1]
+        loop = asyncio.get_running_loop()
+        entry = Entry(loop.create_future())
+        entry.done.add_done_callback(_asked_for)
+        entries.append(entry)
+        self._propose_soon()
+        return entry
+
+    def _propose_soon(self) -> None:
+        """In the next turn of the event loop: what is decided in this one is for the same frame."""
+        if not self._is_due and self._may_propose:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._propose)
+
+    @property
+    def _may_propose(self) -> bool:
+        """What is as large as a frame is to be goes at once, all else when no frame is under way."""
+        return len(self._next) > 1 or (len(self._next) == 1 and len(self._under_way) < UNDER_WAY)
+
     def _propose(self) -> None:
-        entries, self._next = self._next, []
-        for together in _frames(entries):
-            payload = command(pair for entry in together for pair in entry.pairs)
-            self._tally.framed(len(together), len(payload))
+        self._is_due = False
+        while self._may_propose:
+            entry = self._next.pop(0)
+            payload = command(entry.pairs.items())
+            self._tally.framed(entry.changes, len(payload))
             try:
                 proposal = self._host.propose_nowait(self._raft_group, FrameKind.COMMAND, payload)
             except (NotLeader, GroupStopped) as error:
-                self._settle(together, outcomes.translated(error))
+                self._settle([entry], outcomes.translated(error))
                 continue
-            self._under_way.update(together)
-            proposal.add_done_callback(partial(self._stored, together))
+            self._under_way.add(entry)
+            proposal.add_done_callback(partial(self._stored, entry))
 
-    def _stored(self, entries: list[Entry], outcome: Outcome) -> None:
-        self._settle(entries, None if isinstance(outcome, Stored) else waiting.failure(outcome))
+    def _stored(self, entry: Entry, outcome: Outcome) -> None:
+        if isinstance(outcome, Stored):
+            self._settle([entry], None)
+        else:
+            # What was decided since may go by it, and is not proposed.
+            entries, self._next = self._next, []
+            self._settle([entry], waiting.failure(outcome))
+            self._settle(entries, Unavailable("what it was decided on was not stored, nor was this"))
+        self._propose_soon()
 
     def _settle(self, entries: list[Entry], error: FloodmarkError | None) -> None:
         for entry in entries:
@@ -141,30 +206,19 @@ class Proposals:
             if entry.done.done():
                 continue  # The leadership ended before.
             self._waiting_bytes -= entry.size
-            for key, _ in entry.pairs:
+            for key in entry.pairs:
                 if self._keys.get(key) is entry:
                     del self._keys[key]
-            if error is None:
-                entry.done.set_result(None)
-            else:
-                entry.done.set_exception(error)
+            entry.settle(error)
 
 
 def _asked_for(done: asyncio.Future[None]) -> None:
     done.exception()  # Nobody may be left to ask for it.
 
 
-def _frames(entries: list[Entry]) -> Iterator[list[Entry]]:
-    together: list[Entry] = []
-    size = 0
-    for entry in entries:
-        if together and size + entry.size > FRAME_BYTES_AIM:
-            yield together
-            together, size = [], 0
-        together.append(entry)
-        size += entry.size
-    if together:
-        yield together
+def _too_late(waits: asyncio.Future[None]) -> None:
+    if not waits.done():
+        waits.set_exception(outcomes.unknown("it was not stored in time"))
 
 
 @contextlib.asynccontextmanager

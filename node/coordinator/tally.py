@@ -12,7 +12,7 @@ class CoordinatorTally:
         self.frames = 0
         """Proposed."""
         self.entries = 0
-        """Requests whose pairs they held: those of one turn of the event loop share a frame."""
+        """Steps whose pairs they held: what is decided while a frame is under way shares the next one."""
         self.bytes = 0
         self.ended = 0
         """Members whose time was over."""

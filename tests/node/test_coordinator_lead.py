@@ -152,8 +152,37 @@ async def test_what_is_decided_in_one_turn_shares_a_frame() -> None:
     await turns()
     assert 1 < len(log.frames) < 20
     assert all(len(payload) <= FRAME_BYTES_AIM + 100 for payload, _ in log.frames)
+    log.at_once = True
     log.go_on()
     await asyncio.gather(*begun)
+    lead.end(outcomes.not_leader("n2"))
+
+
+async def test_what_is_decided_while_a_frame_is_under_way_shares_the_next_one() -> None:
+    """In however many turns. Where the frame is not stored none of it is proposed."""
+    log = Log()
+    lead = log.lead()
+    first = commit(log, lead, "a", 1)
+    await turns()
+    behind = []
+    for number in range(5):
+        behind.append(commit(log, lead, f"g{number}", 1))
+        await turns()
+    assert len(log.frames) == 1
+    log.go_on()
+    await first
+    await turns()
+    assert (len(log.frames), log.tally.frames, log.tally.entries) == (1, 2, 6)
+    later = commit(log, lead, "a", 2)
+    await turns()
+    ((_, proposal),) = log.frames
+    log.frames = []
+    proposal.resolve(NotStored("another one leads"))
+    for task in (*behind, later):
+        with pytest.raises(Unavailable):
+            await task
+    await turns()
+    assert (log.frames, lead.proposals.keys) == ([], set())
     lead.end(outcomes.not_leader("n2"))
 
 
@@ -224,6 +253,7 @@ async def test_a_caller_that_leaves_frees_the_group_only_once_it_is_known_what_c
     log.go_on()
     await late
     assert set(lead.view("a").members) == {"m"}
+    await turns()
     assert set(lead.view("b").members) == {"other"}
     assert len(lead.clock._sessions) == 2, "both have a time, though nobody waited"
 

@@ -13,6 +13,7 @@ from floodmark.format.record import Record
 from consensus.host.group_host import GroupHost
 from consensus.types import NotStored
 from node import outcomes
+from node.coordinator import proposals
 from node.coordinator.delivery import describing
 from node.coordinator.delivery.around import QueuesAround
 from node.coordinator.delivery.memory import Memory
@@ -123,9 +124,8 @@ class Shard:
         self.around.records = self.topic
         self.around.letters = letters or cast(DeadLetterTarget, None)
         self.tally = CoordinatorTally()
-        proposals = Proposals(host=cast(GroupHost, self.log), raft_group=1, tally=self.tally)
-        self.proposals = proposals
-        self.leads = QueueLeads(proposals, self.log.machine, self.around)
+        self.proposals = Proposals(host=cast(GroupHost, self.log), raft_group=1, tally=self.tally)
+        self.leads = QueueLeads(self.proposals, self.log.machine, self.around)
 
     @property
     def lead(self) -> QueueLead:
@@ -212,8 +212,11 @@ async def test_what_is_not_stored_is_begun_anew_from_what_is() -> None:
     shard.end()
 
 
-async def test_while_something_may_still_be_stored_nothing_is_begun_anew() -> None:
+async def test_while_something_may_still_be_stored_nothing_is_begun_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A frame that failed and one behind it that is under way: only then it is known what is there."""
+    monkeypatch.setattr(proposals, "UNDER_WAY", 2)
     shard = await Shard().made()
     one = shard.receive(1)
     await shard.until(lambda: len(shard.log.frames) == 1)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import structlog
 from floodmark.errors import FloodmarkError, UnknownQueue
 
-from node import outcomes
 from node.coordinator.delivery.around import QueuesAround
 from node.coordinator.delivery.dead_letters import DeadLetters
 from node.coordinator.delivery.dispatch import Dispatch
@@ -101,9 +100,10 @@ class QueueLead:
             return self._last  # Also one that has failed a moment ago: what was decided on it is void.
         entry = self._proposals.add(decision.pairs)
         self.view.replay(decision.pairs, clock_s=asyncio.get_running_loop().time())
-        self._all.proposed()
-        entry.done.add_done_callback(self._stored)
-        self._last = entry
+        if entry is not self._last:
+            self._all.proposed()
+            entry.done.add_done_callback(self._stored)
+            self._last = entry
         self.look_soon()
         return entry
 
@@ -138,16 +138,8 @@ class QueueLead:
 
     async def stored(self, entry: Entry | None, deadline: float) -> None:
         """Wait until it is stored. Raises what it failed with, ``OutcomeUnknown`` at the deadline."""
-        if entry is None:
-            return
-        if entry.done.done():
-            entry.done.result()
-            return
-        try:
-            async with asyncio.timeout_at(deadline):
-                await asyncio.shield(entry.done)
-        except TimeoutError:
-            raise outcomes.unknown("it was not stored in time") from None
+        if entry is not None:
+            await entry.stored(deadline)
 
     async def settle(self, settlements: Sequence[Settlement], *, deadline: float) -> Sequence[Settled]:
         """See ``QueueAdmin``."""
