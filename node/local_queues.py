@@ -60,16 +60,17 @@ class LocalQueues:
         """See ``QueueAdmin``."""
         deadline = _deadline(timeout_s)
         leads = self._leads(queue)
-        lead = leads.of(queue)
+        lead = await leads.opened(queue, deadline)
         begins: Mapping[int, int] = {}
         if lead.view.header is None:
             leads.check_room()
             begins = await self._begins(config, timeout_s)
         request = Put(config, self._around.number(), begins)
-        was_made = await self._at(queue).decide(
+        lead = await self._at(queue, deadline)
+        was_made = await lead.decide(
             lambda view: administration.put(view, request, now_ms=self._around.wall_ms()), deadline=deadline
         )
-        return await describing.described(self._at(queue), deadline=deadline), was_made
+        return await describing.described(await self._at(queue, deadline), deadline=deadline), was_made
 
     async def delete(self, queue: str, *, timeout_s: float) -> None:
         """See ``QueueAdmin``."""
@@ -98,12 +99,13 @@ class LocalQueues:
         self, shard: int, *, prefix: str, after: str, limit: int, timeout_s: float
     ) -> Sequence[QueueListed]:
         """See ``QueueAdmin``."""
+        deadline = _deadline(timeout_s)
         leads = self._shards.lead(shard).queues
-        await leads.confirm(_deadline(timeout_s))
+        await leads.confirm(deadline)
         wanted = (name for name in leads.names() if name.startswith(prefix) and name > after)
         found = []
         for name in heapq.nsmallest(limit, wanted):
-            lead = leads.of(name)
+            lead = await leads.opened(name, deadline)
             if lead.view:
                 found.append(description.row(lead.view, ends=lead.ends))
         return found
@@ -144,15 +146,15 @@ class LocalQueues:
     def _leads(self, queue: str) -> QueueLeads:
         return self._shards.lead_of(queue).queues
 
-    def _at(self, queue: str) -> QueueLead:
-        return self._leads(queue).of(queue)
+    async def _at(self, queue: str, deadline: float) -> QueueLead:
+        return await self._leads(queue).opened(queue, deadline)
 
     async def _existing(self, queue: str, deadline: float) -> QueueLead:
         """Raises ``UnknownQueue`` once it is certain that there is none."""
-        lead = self._at(queue)
+        lead = await self._at(queue, deadline)
         if not lead.view:
             await lead.confirm(deadline)
-            lead = self._at(queue)
+            lead = await self._at(queue, deadline)
             lead.check_exists()
         return lead
 

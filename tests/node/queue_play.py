@@ -17,7 +17,7 @@ from node.coordinator.queues.leasing import Again, Ask, Fresh
 from node.coordinator.queues.queue import Queue
 from node.coordinator.queues.requests import BY_KEY, Action, DeadName, Place, Settled, Settlement
 from node.coordinator.queues.values import CLOSED
-from tests.node.queue_steps import DEAD_TOPIC, TOPIC, KeptQueue
+from tests.node.queue_steps import DEAD_TOPIC, TOPIC, KeptQueue, read_anew
 
 NEW, OPEN, LEASED, DYING, ACKED, DEAD, LOST = "new", "open", "leased", "dying", "acked", "dead", "lost"
 PARTITIONS = 2
@@ -249,7 +249,9 @@ class QueuePlay:
 
     def fails_over(self) -> None:
         """Another leader, which knows what is stored, and has a time of day of its own."""
-        self.kept.queue = Queue.of("q", self.kept.state.get, list(self.kept.state), clock_s=self.kept.clock_s)
+        self.kept.queue = read_anew(
+            "q", self.kept.state.get, list(self.kept.state), clock_s=self.kept.clock_s
+        )
         for place, record in self.records.items():
             record.ripe = False
             if record.state == LEASED:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from node.coordinator.groups.decision import Decision
@@ -10,12 +10,23 @@ from node.coordinator.queues import administration, dying, leasing, settling
 from node.coordinator.queues.administration import Put
 from node.coordinator.queues.leasing import Again, Ask, Fresh, Leased, Seen, key_hash
 from node.coordinator.queues.queue import Queue
+from node.coordinator.queues.reading import Reading
 from node.coordinator.queues.requests import Action, Place, QueueConfig, Settled, Settlement
 
 R = TypeVar("R")
 TOPIC = 7
 DEAD_TOPIC = 8
 BEGAN_MS = 1_000_000
+
+
+def read_anew(
+    name: str, get: Callable[[bytes], bytes | None], all_keys: Iterable[bytes], *, clock_s: float = 0.0
+) -> Queue:
+    """The view that a new leader makes of the state, in the smallest pieces."""
+    reading = Reading(name, get, all_keys)
+    while not reading.go_on(clock_s=clock_s, piece=1):
+        continue
+    return reading.queue
 
 
 class KeptQueue:
@@ -39,7 +50,7 @@ class KeptQueue:
 
     def again(self) -> Queue:
         """What a new leader has."""
-        return Queue.of("q", self.state.get, list(self.state))
+        return read_anew("q", self.state.get, list(self.state))
 
     def take(self, decision: Decision[R]) -> R:
         """What the caller is told."""

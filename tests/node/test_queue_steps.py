@@ -11,7 +11,7 @@ from node.coordinator.queues import administration
 from node.coordinator.queues.administration import Put
 from node.coordinator.queues.requests import Action, Breaker, Place, QueueConfig, Settled, Settlement
 from node.coordinator.queues.values import CLOSED, HALF_OPEN, OPEN, State
-from tests.node.queue_steps import DEAD_TOPIC, TOPIC, KeptQueue
+from tests.node.queue_steps import DEAD_TOPIC, TOPIC, KeptQueue, read_anew
 
 DONE, ALREADY, LATE = Settled.DONE, Settled.ALREADY, Settled.LATE
 
@@ -149,7 +149,7 @@ def test_a_new_leader_gives_everybody_their_whole_time() -> None:
     view = kept.again()
     assert kept.queue.visibility.next() == 1.0
     assert view.visibility.next() == 1.0
-    kept.queue = type(view).of("q", kept.state.get, list(kept.state), clock_s=kept.clock_s)
+    kept.queue = read_anew("q", kept.state.get, list(kept.state), clock_s=kept.clock_s)
     kept.passes(999)
     assert kept.end() == 0
     kept.passes(1)

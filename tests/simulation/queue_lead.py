@@ -22,6 +22,7 @@ from node.coordinator.queues.administration import Put
 from node.coordinator.queues.dying import Sent
 from node.coordinator.queues.queue import Queue
 from node.coordinator.queues.requests import Place
+from tests.node.queue_steps import read_anew
 from tests.simulation.broken import Rule
 from tests.simulation.ledger import Asked
 from tests.simulation.letter_log import Letter
@@ -63,7 +64,7 @@ class QueueLead:
         """In which epoch this leader sends the letters of a source."""
         self._sending: set[TopicPartition] = set()
         self._in_doubt: dict[TopicPartition, list[Letter]] = {}
-        self.view = Queue.of(NAME, machine.get, list(machine.queue_keys(NAME)), clock_s=self._now)
+        self.view = read_anew(NAME, machine.get, list(machine.queue_keys(NAME)), clock_s=self._now)
         workers.promises.counts["failover"] += bool(self.view.in_flight)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import struct
 from collections.abc import Callable
@@ -26,6 +27,8 @@ class QueuesAround:
     def __init__(self, wall_ms: Callable[[], int]) -> None:
         self.wall_ms = wall_ms
         self.memory = Memory()
+        self.reading = asyncio.Lock()
+        """Of who reads the state of a queue that takes several pieces: one of them in each turn."""
         self._numbers: list[int] = []
 
     def number(self) -> int:

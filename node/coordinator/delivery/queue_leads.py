@@ -16,7 +16,7 @@ from node.coordinator.keys import Kind
 from node.coordinator.machine import CoordinatorMachine
 from node.coordinator.proposals import Proposals
 from node.coordinator.queues import administration
-from node.coordinator.queues.queue import Queue
+from node.coordinator.queues.reading import Reading
 from node.coordinator.queues.values import QueueValue
 from node.coordinator.tasks import Tasks
 
@@ -26,6 +26,8 @@ KEPT_MAX: Final = 256
 """Queues that are kept decoded though nothing happens to them; any other one is read again from the state."""
 AT_ONCE: Final = 32
 """Queues looked at in one turn of the event loop."""
+KEYS_AT_ONCE: Final = 5_000
+"""Of one queue, likewise."""
 
 DELETE_S: Final = 30.0
 _log = structlog.get_logger(__name__)
@@ -40,6 +42,8 @@ class QueueLeads:
         self._around = around
         self._leads: dict[str, QueueLead] = {}
         """The one that was asked for last is the last one."""
+        self._opening: dict[str, asyncio.Future[None]] = {}
+        """Those that are still being read."""
         self._failure: FloodmarkError | None = None
         self._under_way = 0
         self._anew = False
@@ -53,16 +57,33 @@ class QueueLeads:
         self._close(error)
 
     def of(self, name: str) -> QueueLead:
-        """The queue of this name, or what makes it. Raises ``Unavailable``."""
+        """The queue of this name, or what makes it. Raises ``Unavailable``, also where there is so much of it
+        that it is still being read, which goes on in the background."""
         if self._failure is not None:
             raise self._failure
         if self._anew:
             raise _again()
         lead = self._leads.pop(name, None)
         if lead is None:
-            lead = self._made(name)
+            lead = self._read(name)
         self._leads[name] = lead
         return lead
+
+    async def opened(self, name: str, deadline: float | None = None) -> QueueLead:
+        """The same, once it is read. ``deadline``: of the event loop's clock. Raises ``Unavailable``."""
+        if name not in self._leads:
+            await asyncio.sleep(0)  # Who opens many lets others go on.
+        try:
+            return self.of(name)
+        except Unavailable:
+            opening = self._opening.get(name)
+            if opening is None:
+                raise
+        left = None if deadline is None else max(0.0, deadline - asyncio.get_running_loop().time())
+        await asyncio.wait((opening,), timeout=left)
+        if opening.done():
+            opening.result()
+        return self.of(name)
 
     async def confirm(self, deadline: float) -> None:
         """This node led after the call, and all that was stored before is in ``names``."""
@@ -95,7 +116,7 @@ class QueueLeads:
 
         Raises ``UnknownQueue``, and as ``QueueLead.decide``.
         """
-        lead = self.of(name)
+        lead = await self.opened(name, deadline)
         state = lead.view.header
         topics = {letter.at_topic_id for letter in lead.view.dead.values()}
         while True:
@@ -142,19 +163,48 @@ class QueueLeads:
 
     def _close(self, error: FloodmarkError) -> None:
         self._tasks.cancel()
+        opening, self._opening = self._opening, {}
+        for each in opening.values():
+            each.set_exception(error)
         leads, self._leads = self._leads, {}
         for lead in leads.values():
             lead.close(error)
 
-    def _made(self, name: str) -> QueueLead:
-        machine, clock_s = self._machine, asyncio.get_running_loop().time()
+    def _read(self, name: str) -> QueueLead:
+        """Most take one piece. Nobody changes what is stored of a queue before it is read."""
+        if name not in self._opening:
+            machine = self._machine
+            reading = Reading(name, machine.get, machine.queue_keys(name))
+            if _read_piece(reading):
+                return self._made(reading)
+            opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            opening.add_done_callback(_asked_for)
+            self._opening[name] = opening
+            self._tasks.begin(self._read_on(reading, opening))
+        raise Unavailable(
+            f"queue {name} has a new leader, which still reads what is stored of it; nothing was done",
+            retry_after_s=outcomes.RETRY_AFTER_S,
+        )
+
+    async def _read_on(self, reading: Reading, opening: asyncio.Future[None]) -> None:
+        name = reading.queue.name
         try:
-            view = Queue.of(name, machine.get, machine.queue_keys(name), clock_s=clock_s)
-        except (ValueError, TooNew) as error:
-            raise ServerError(f"what is stored of queue {name} cannot be read: {error}") from error
+            async with self._around.reading:
+                await asyncio.sleep(0)
+                while not _read_piece(reading):  # noqa: ASYNC110 - a turn of the event loop for each
+                    await asyncio.sleep(0)
+        except ServerError as error:
+            del self._opening[name]
+            opening.set_exception(error)
+            return
+        del self._opening[name]
+        self._leads[name] = self._made(reading)
+        opening.set_result(None)
+
+    def _made(self, reading: Reading) -> QueueLead:
         if len(self._leads) >= KEPT_MAX:
             self._forget_idle()
-        return QueueLead(view, self._proposals, self._around, self)
+        return QueueLead(reading.queue, self._proposals, self._around, self)
 
     def _forget_idle(self) -> None:
         for name, lead in list(self._leads.items()):
@@ -170,19 +220,37 @@ class QueueLeads:
             try:
                 if self._is_deleting(name):
                     self._tasks.begin(self._delete_on(name))
-                elif name not in self._leads and self._has_runs(name):
-                    self.of(name)
+                elif name not in self._leads and await self._has_runs(name):
+                    await self.opened(name)
             except (FloodmarkError, ValueError) as error:
                 _log.error("queue_unreadable", queue=name, reason=str(error))
             if number % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)
 
-    def _has_runs(self, name: str) -> bool:
-        return any(keys.kind_of(key) == Kind.RUN for key in self._machine.queue_keys(name))
+    async def _has_runs(self, name: str) -> bool:
+        for number, key in enumerate(list(self._machine.queue_keys(name))):
+            if keys.kind_of(key) == Kind.RUN:
+                return True
+            if number % KEYS_AT_ONCE == KEYS_AT_ONCE - 1:
+                await asyncio.sleep(0)
+        return False
 
     def _is_deleting(self, name: str) -> bool:
         stored = self._machine.get(keys.queue_key(name))
         return stored is not None and values.decode(QueueValue, stored).deleting
+
+
+def _read_piece(reading: Reading) -> bool:
+    """Whether it was the last one. Raises ``ServerError``."""
+    try:
+        return reading.go_on(clock_s=asyncio.get_running_loop().time())
+    except (ValueError, TooNew) as error:
+        name = reading.queue.name
+        raise ServerError(f"what is stored of queue {name} cannot be read: {error}") from error
+
+
+def _asked_for(opening: asyncio.Future[None]) -> None:
+    opening.exception()  # Nobody may wait for it.
 
 
 def _again() -> Unavailable:

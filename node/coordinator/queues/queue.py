@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, deque
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Final
 
 from node.coordinator import keys, values
@@ -71,22 +71,6 @@ class Queue:
         self._remembers = 0
         self._clock_s = 0.0
 
-    @classmethod
-    def of(
-        cls,
-        name: str,
-        get: Callable[[bytes], bytes | None],
-        all_keys: Iterable[bytes],
-        *,
-        clock_s: float = 0.0,
-    ) -> Queue:
-        """The queue of this name, of which the state may have nothing. Raises ``TooNew``, ``ValueError``."""
-        queue = cls(name)
-        # Times before what is left of them.
-        for key in sorted(all_keys, key=keys.kind_of):
-            queue.replay(((key, get(key)),), clock_s=clock_s)
-        return queue
-
     def __bool__(self) -> bool:
         """Whether there is one."""
         return self.header is not None and not self.header.deleting
@@ -96,6 +80,11 @@ class Queue:
         """What the queue itself is, where there is one."""
         assert self.header is not None, "looked for before"
         return self.header
+
+    @property
+    def in_runs(self) -> int:
+        """Records that were passed and are not settled, but for delayed ones."""
+        return sum(self.counts.values())
 
     @property
     def in_flight(self) -> int:
