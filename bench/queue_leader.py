@@ -111,7 +111,7 @@ class Topic:
     async def read(self, topic_id: int, partition: int, offset: int, *, max_bytes: int) -> Chunk:  # noqa: ARG002
         """See ``RecordSource``."""
         await asyncio.sleep(STORED_S)
-        pieces = []
+        pieces: list[Piece] = []
         at = offset
         while at < self._count and (not pieces or (at - offset) * RECORD_BYTES < max_bytes):
             first = at - at % LIST

@@ -21,6 +21,8 @@ from node.coordinator.queues.leasing import (
     Ask,
     Fresh,
     Given,
+    Leased,
+    Seen,
     key_hash,
     lease,
     room_for,
@@ -40,6 +42,7 @@ STEPS_MAX: Final = 2
 """So many steps that pass records and find none for a receiver are made in one turn of the event loop."""
 DELAYED_MAX: Final = 1_000
 """Records that wait for their time, and are passed at once."""
+_NONE: Final[tuple[list[Seen], list[Payload]]] = ([], [])
 
 
 class Found(NamedTuple):
@@ -204,13 +207,8 @@ class Dispatch:
             if not decision.pairs:
                 return False
             entry = lead.put(decision)
-            payloads = self._taken(leased.given, fresh, now_ms)
-            if leased.given:
-                records = [
-                    _delivered(place, payloads[place], ask.lease, given.deliveries, leased.visible_ms)
-                    for given in leased.given
-                    for place in _places(given)
-                ]
+            records = self._taken(leased, ask, now_ms)
+            if records:
                 receiver.found.set_result(Found(records, entry, ""))
                 return True
         # All of those are held or delayed: it is looked on, and others come between.
@@ -230,7 +228,7 @@ class Dispatch:
         for place in places:
             payload = payloads.get(place)
             if payload is not None:
-                again.append(Again(place, payload.record.size))
+                again.append(Again(place, payload.size))
                 if len(again) == limit:
                     break
         return again
@@ -255,23 +253,33 @@ class Dispatch:
         self._first += 1
         return found
 
-    def _taken(
-        self, given: Sequence[Given], fresh: Sequence[Fresh], now_ms: int
-    ) -> dict[Place, Payload | None]:
-        """The payloads of what was leased; those that were held are kept for later."""
-        ahead, view, kept = self._ahead, self._lead.view, self.payloads
-        found = {place: kept.pop(place) for each in given for place in _places(each)}
+    def _taken(self, leased: Leased, ask: Ask, now_ms: int) -> list[Delivered]:
+        """What was leased; of what was passed besides, that which was held is kept for later."""
+        view, kept = self._lead.view, self.payloads
         topic_id = view.state.config.topic_id
-        for each in fresh:
-            assert ahead is not None, "it was read"
-            partition = ahead.partitions[each.partition]
-            for seen, payload in ahead.take(partition, view.next_of(each.partition)):
-                place = Place(topic_id, each.partition, seen.offset)
-                if place in found:
-                    found[place] = payload
-                elif seen.deliver_at_ms <= now_ms:
-                    kept.keep(place, payload)
-        return found
+        passed: dict[tuple[int, int], tuple[list[Seen], list[Payload]]] = {}
+        for each in ask.fresh:
+            assert self._ahead is not None, "it was read"
+            partition = self._ahead.partitions[each.partition]
+            passed[topic_id, each.partition] = self._ahead.take(partition, view.next_of(each.partition))
+        records: list[Delivered] = []
+        for given in leased.given:
+            seen, payloads = passed.get((given.topic_id, given.partition), _NONE)
+            by_offset = dict(zip([each.offset for each in seen], payloads, strict=True))
+            found = [
+                (place, by_offset.pop(place.offset, None) or kept.pop(place)) for place in _places(given)
+            ]
+            records += _delivered(found, given.deliveries, ask.lease, leased.visible_ms)
+            if len(by_offset) != len(seen):
+                passed[given.topic_id, given.partition] = (
+                    [each for each in seen if each.offset in by_offset],
+                    list(by_offset.values()),
+                )
+        for (_, number), (seen, payloads) in passed.items():
+            for record, payload in zip(seen, payloads, strict=True):
+                if record.deliver_at_ms <= now_ms:
+                    kept.keep(Place(topic_id, number, record.offset), payload)
+        return records
 
     def _need(self) -> None:
         """Have the topic read ahead."""
@@ -298,8 +306,10 @@ class Dispatch:
         if self._window_was_full:
             self._window_was_full = False
             ahead.nudge()
+        shares, topic_id = self._lead.view.shares, ahead.topic_id
         for partition in ahead.partitions:
-            next_ = self._lead.view.next_of(partition.number)
+            share = shares.get((topic_id, partition.number))
+            next_ = 0 if share is None else share.source.next
             if partition.first < next_:
                 ahead.take(partition, next_)
             elif partition.first > next_:
@@ -321,18 +331,23 @@ def _places(given: Given) -> list[Place]:
 
 
 def _delivered(
-    place: Place, payload: Payload | None, lease_number: int, deliveries: int, visible_ms: int
-) -> Delivered:
-    assert payload is not None, "only what was read is leased"
-    record, appended = payload
-    return Delivered(
-        place=place,
-        lease=lease_number,
-        deliveries=deliveries,
-        timestamp_ms=appended if record.timestamp is None else record.timestamp,
-        key=record.key,
-        value=record.value,
-        value_is_json=record.is_json,
-        headers=record.headers.pairs if record.pairs else (),
-        visible_ms=visible_ms,
-    )
+    found: Sequence[tuple[Place, Payload | None]], deliveries: int, lease_number: int, visible_ms: int
+) -> list[Delivered]:
+    records = []
+    for place, payload in found:
+        assert payload is not None, "only what was read is leased"
+        record, appended, _ = payload
+        records.append(
+            Delivered(
+                place=place,
+                lease=lease_number,
+                deliveries=deliveries,
+                timestamp_ms=appended if record.timestamp is None else record.timestamp,
+                key=record.key,
+                value=record.value,
+                value_is_json=record.is_json,
+                headers=record.headers.pairs if record.pairs else (),
+                visible_ms=visible_ms,
+            )
+        )
+    return records

@@ -16,10 +16,11 @@ TRIM_RECORDS: Final = 2_000
 
 
 class Payload(NamedTuple):
-    """A record, and when it was appended."""
+    """A record, when it was appended, and its size."""
 
     record: Record
     append_time: int
+    size: int
 
 
 class PartitionAhead:
@@ -93,18 +94,27 @@ class PartitionAhead:
         self._seen += seen
         self._payloads += payloads
 
-    def take(self, below: int) -> list[tuple[Seen, Payload]]:
+    def take(self, below: int) -> tuple[list[Seen], list[Payload]]:
         """Those below an offset; they are not here any more."""
-        begin = self._at
-        end = bisect_left(self._seen, below, begin, key=_offset_of)
-        taken = list(zip(self._seen[begin:end], self._payloads[begin:end], strict=True))
+        begin, end = self._at, self._index(below)
+        seen, payloads = self._seen[begin:end], self._payloads[begin:end]
         self._at = end
         if end > TRIM_RECORDS or end == len(self._seen):
             del self._seen[:end], self._payloads[:end]
             self._at = 0
         self.first = below
         self.next = max(self.next, below)
-        return taken
+        return seen, payloads
+
+    def _index(self, below: int) -> int:
+        """Where the first one is that is not below an offset."""
+        seen, begin = self._seen, self._at
+        if begin == len(seen) or below <= seen[begin].offset:
+            return begin
+        near = begin + below - seen[begin].offset  # It is there where no record is missing between.
+        if near < len(seen) and seen[near].offset == below:
+            return near
+        return bisect_left(seen, below, begin, min(near, len(seen)), key=_offset_of)
 
     def clear(self, first: int) -> None:
         """Begin anew at an offset."""

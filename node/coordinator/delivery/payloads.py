@@ -189,10 +189,11 @@ class Payloads:
             for offset, record in enumerate(piece.records, piece.first_offset):
                 if record is None:
                     continue
+                payload = Payload(record, piece.append_time, record.size)
                 if offset in found:
-                    found[offset] = Payload(record, piece.append_time)
+                    found[offset] = payload
                 else:
-                    others.append((Place(*at, offset), Payload(record, piece.append_time)))
+                    others.append((Place(*at, offset), payload))
         return found, others
 
     def _try_again(self, place: Place) -> None:
@@ -209,4 +210,4 @@ class Payloads:
 
 
 def _size(payload: Payload) -> int:
-    return payload.record.size + OVERHEAD
+    return payload.size + OVERHEAD

@@ -147,7 +147,7 @@ class QueueLead:
         self.check_exists()
         decision = settling.settle(self.view, settlements, now_ms=self.around.wall_ms())
         await self.stored(self.put(decision), deadline)
-        if any(answer is not Settled.DONE for answer in decision.answer):
+        if decision.answer.count(Settled.DONE) != len(decision.answer):
             await self._proposals.confirm(deadline)
         return decision.answer
 
@@ -166,7 +166,7 @@ class QueueLead:
             # Also for a caller who leaves meanwhile: what it settled is settled.
             self.look_soon()
         await self.stored(found.entry or entry, deadline)
-        if any(answer is not Settled.DONE for answer in settled):
+        if settled and settled.count(Settled.DONE) != len(settled):
             await self._proposals.confirm(deadline)
         return Received(records=found.records, settled=settled, paused=found.paused)
 

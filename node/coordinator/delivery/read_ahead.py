@@ -91,11 +91,12 @@ class ReadAhead:
             self._task.cancel()
         self._forget()
 
-    def take(self, partition: PartitionAhead, below: int) -> list[tuple[Seen, Payload]]:
+    def take(self, partition: PartitionAhead, below: int) -> tuple[list[Seen], list[Payload]]:
         """All records of a partition below an offset have been delivered, or noted to be delivered later."""
         taken = partition.take(below)
-        if taken:
-            self._share.take(-sum([seen.size + OVERHEAD for seen, _ in taken]))
+        seen = taken[0]
+        if seen:
+            self._share.take(-sum([each.size for each in seen]) - OVERHEAD * len(seen))
             self.nudge()
         return taken
 
@@ -194,19 +195,16 @@ class ReadAhead:
         key_of = self._key_of
         for piece in chunk.pieces:
             deliver_at, appended = piece.deliver_at_ms, piece.append_time
-            found = [
-                (offset, record)
-                for offset, record in enumerate(piece.records, piece.first_offset)
-                if record is not None
-            ]
-            if key_of is None:
-                seen = [Seen(offset, 0, deliver_at, record.size) for offset, record in found]
-            else:
-                seen = [
-                    Seen(offset, 0 if record.key is None else key_of(record.key), deliver_at, record.size)
-                    for offset, record in found
-                ]
-            partition.add(seen, [Payload(record, appended) for _, record in found])
+            seen: list[Seen] = []
+            payloads: list[Payload] = []
+            for offset, record in enumerate(piece.records, piece.first_offset):
+                if record is None:
+                    continue
+                size = record.size if record.pairs else len(record.value or b"") + len(record.key or b"")
+                key = 0 if key_of is None or record.key is None else key_of(record.key)
+                seen.append(Seen(offset, key, deliver_at, size))
+                payloads.append(Payload(record, appended, size))
+            partition.add(seen, payloads)
             self._share.take(sum([each.size for each in seen]) + OVERHEAD * len(seen))
         partition.next = chunk.next_offset
         partition.end = chunk.high_watermark

@@ -45,6 +45,10 @@ class Changes:
 
     def put(self, share: SharePartition, found: Sequence[tuple[int, int]], like: RunValue) -> None:
         """New runs of these offsets, in order, with the hashes of their keys."""
+        span = found[-1][0] - found[0][0]
+        if span < KEYED_RUN_MAX:
+            self._put(share, *made_of(found, like))
+            return
         most = KEYED_RUN_MAX if any(key for _, key in found) else RUN_MAX
         begin = 0
         for place, (offset, _) in enumerate(found):

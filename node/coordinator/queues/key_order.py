@@ -31,7 +31,13 @@ class KeyOrder:
 
     def holds(self, key: int, offset: int) -> bool:
         """It waits for those before it; whether there are none."""
-        held = self._held.setdefault(key, [])
+        held = self._held.get(key)
+        if held is None:
+            self._held[key] = [offset]
+            return key not in self._holders
+        if offset > held[-1]:
+            held.append(offset)
+            return False
         insort(held, offset)
         return held[0] == offset and key not in self._holders
 
@@ -40,7 +46,7 @@ class KeyOrder:
         held = self._held.get(key)
         if self._holders.get(key) == offset:
             del self._holders[key]
-            return held[0] if held else None
+            return None if held is None else held[0]
         if held is None:
             return None
         at = bisect_left(held, offset)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -26,6 +27,8 @@ from node.coordinator.queues.values import CLOSED, HALF_OPEN, OPEN, RunValue, So
 DELAYED_MAX: Final = 5_000_000
 """Records of one queue that wait for their time: they take up some 40 bytes each in the shard's memory."""
 
+_SHORT_BYTES: Final = 64
+"""Hashes of longer keys are not kept."""
 BREAKER_OPEN: Final = "breaker_open"
 IN_FLIGHT_FULL: Final = "in_flight_full"
 WINDOW_FULL: Final = "window_full"
@@ -190,22 +193,28 @@ class _Leasing:
         """What was seen before."""
         ready = self.queue.ready
         given: set[Place] = set()
+        taken: dict[Run, int] = {}
         for place, size in self._ask.again:
             share = self.queue.share_of(place)
+            if share is None or place in given or place not in ready:
+                continue
             offset = place.offset
-            if share is None or place in given or place not in ready or not share.may_go(offset):
+            run = share.at.get(offset)
+            key = NO_KEY if run is None else run.key_at(offset)
+            if not share.may_go_in(run, key, offset):
                 continue
             if not self.fits(size):
                 break
             given.add(place)
-            run = share.at.get(offset)
             if run is None:
                 times, index = share.ripe[offset]
                 self.changes.take_ripe(times, 1 << index)
                 self.lot(share, 1, 0, self.now_ms).found.append((offset, times.key(index)))
             else:
-                self.changes.take(run, 1 << (offset - run.base))
-                self._lot_of(run).found.append((offset, run.key_at(offset)))
+                taken[run] = taken.get(run, 0) | 1 << (offset - run.base)
+                self._lot_of(run).found.append((offset, key))
+        for run, bits in taken.items():
+            self.changes.take(run, bits)
 
     def _lot_of(self, run: Run) -> _Lot:
         share, value = run.share, run.value
@@ -221,21 +230,18 @@ class _Leasing:
         if fresh.begin > source.next and share.stored is not None:
             return
         passing = _Passing(self, share)
-        after, passed = fresh.end, 0
-        for seen in _unseen(fresh, source.next):
-            if not passing.takes(*seen):
-                after = seen.offset
-                break
-            passed += 1
+        after = passing.pass_all(_unseen(fresh, source.next), fresh.end)
+        given, held, delayed = passing.given, passing.held, passing.delayed
         self.paused = passing.paused or self.paused
-        if passing.held:
-            self.changes.put(share, passing.held, RunValue(state=State.HELD))
-        if passing.delayed:
-            self.changes.delay(share, passing.delayed)
-        if passing.given:
-            self.lot(share, 1, 0, self.now_ms).found += passing.given
+        if held:
+            self.changes.put(share, held, RunValue(state=State.HELD))
+        if delayed:
+            self.changes.delay(share, delayed)
+        if given:
+            self.lot(share, 1, 0, self.now_ms).found += given
         if after > source.next:
-            self._sources[share] = msgspec.structs.replace(source, next=after, taken=source.taken + passed)
+            taken = source.taken + len(given) + len(held) + len(delayed)
+            self._sources[share] = msgspec.structs.replace(source, next=after, taken=taken)
 
     def pairs(self) -> list[Pair]:
         """What it comes to."""
@@ -269,41 +275,46 @@ class _Passing:
     """Goes through what is new in one partition."""
 
     def __init__(self, leasing: _Leasing, share: SharePartition) -> None:
-        self._fits = leasing.fits
-        self._now_ms = leasing.now_ms
+        self._leasing = leasing
         self._is_free = share.order.is_free
         self._room = leasing.queue.state.config.window - len(share.at)
-        self._room_delayed = DELAYED_MAX - leasing.queue.delayed
         self._by_key = leasing.queue.state.config.ordering == BY_KEY
-        self._keys: set[int] = set()
-        """Of what is being given."""
         self.given: list[tuple[int, int]] = []
         self.held: list[tuple[int, int]] = []
         self.delayed: list[Delayed] = []
         self.paused = ""
 
-    def takes(self, offset: int, key: int, deliver_at_ms: int, size: int) -> bool:
-        """It is given, or remembered; False: it is left for the next time."""
-        if not self._by_key:
-            key = NO_KEY
-        if deliver_at_ms > self._now_ms:
-            if len(self.delayed) == self._room_delayed:
-                self.paused = DELAYED_FULL
-                return False
-            self.delayed.append((offset, key, deliver_at_ms))
-            return True
-        if self._room <= 0:
-            self.paused = WINDOW_FULL
+    def pass_all(self, records: Sequence[Seen], end: int) -> int:
+        """Each is given, or remembered. ``end``, or the first one that is left for the next time."""
+        fits, is_free, by_key = self._leasing.fits, self._is_free, self._by_key
+        given, held, now_ms = self.given, self.held, self._leasing.now_ms
+        room = self._room
+        keys: set[int] = set()
+        """Of what is being given."""
+        for offset, key_read, deliver_at_ms, size in records:
+            key = key_read if by_key else NO_KEY
+            if deliver_at_ms > now_ms:
+                if not self._delays((offset, key, deliver_at_ms)):
+                    return offset
+                continue
+            if room <= 0:
+                self.paused = WINDOW_FULL
+                return offset
+            if key and (key in keys or not is_free(key)):
+                held.append((offset, key))
+            elif fits(size):
+                keys.add(key)
+                given.append((offset, key))
+            else:
+                return offset
+            room -= 1
+        return end
+
+    def _delays(self, delayed: Delayed) -> bool:
+        if len(self.delayed) >= DELAYED_MAX - self._leasing.queue.delayed:
+            self.paused = DELAYED_FULL
             return False
-        if key and (key in self._keys or not self._is_free(key)):
-            self.held.append((offset, key))
-        elif self._fits(size):
-            if key:
-                self._keys.add(key)
-            self.given.append((offset, key))
-        else:
-            return False
-        self._room -= 1
+        self.delayed.append(delayed)
         return True
 
 
@@ -318,4 +329,12 @@ def key_hash(key: bytes | None) -> int:
     """By which the order of keys goes: 64 bits, the same in every process; 0 for a record without a key."""
     if key is None:
         return NO_KEY
+    return _hash_again(key) if len(key) <= _SHORT_BYTES else _hash(key)
+
+
+def _hash(key: bytes) -> int:
     return int.from_bytes(blake2b(key, digest_size=8).digest()) or 1
+
+
+_hash_again: Final = lru_cache(maxsize=4_096)(_hash)
+"""Most keys come again soon."""

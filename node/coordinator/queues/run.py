@@ -18,18 +18,21 @@ NO_KEY: Final = 0
 
 
 class Run:
-    """``open``: the records that are in it, the one at ``base`` in the lowest bit. ``keys`` begins at
-    ``base`` too. ``value`` is what is stored; its own ``open`` and ``keys`` begin at the first open record.
+    """``open``: the records that are in it, the one at ``base`` in the lowest bit. ``hashes``, those of keys,
+    begin at ``base`` too; there are none where there is no key. ``value`` is what is stored; its own ``open``
+    and ``keys`` begin at the first open record.
     """
 
-    __slots__ = ("base", "keys", "open", "share", "value")
+    __slots__ = ("base", "hashes", "open", "share", "value")
+
+    hashes: tuple[int, ...]
 
     def __init__(self, share: SharePartition, first: int, value: RunValue) -> None:
         self.share = share
         self.base = first
         self.value = value
         self.open = bits_of(value.open, value.count)
-        self.keys = value.keys
+        self.hashes = hashes_of(value.keys, value.count) if value.keys else ()
 
     @property
     def first(self) -> int:
@@ -42,15 +45,15 @@ class Run:
 
     def key_at(self, offset: int) -> int:
         """The hash of a record's key; 0: none."""
-        at = (offset - self.base) * KEY_BYTES
-        return int.from_bytes(self.keys[at : at + KEY_BYTES])
+        return self.hashes[offset - self.base] if self.hashes else NO_KEY
 
     def part(self, bits: int, like: RunValue) -> tuple[int, RunValue]:
         """The first offset and the value of a run of these records alone that is otherwise ``like``."""
         low = first_bit(bits)
         bits >>= low
         count = bits.bit_length()
-        keys = self.keys[low * KEY_BYTES : (low + count) * KEY_BYTES] if self.keys else b""
+        hashes = self.hashes[low : low + count]
+        keys = struct.pack(f">{len(hashes)}Q", *hashes) if hashes else b""
         open_ = b"" if bits == (1 << count) - 1 else bytes_of(bits)
         return self.base + low, msgspec.structs.replace(like, count=count, open=open_, keys=keys)
 
@@ -66,6 +69,13 @@ def first_bit(bits: int) -> int:
 def bits_of(stored: bytes, count: int) -> int:
     """Bits from their bytes; b"": all."""
     return int.from_bytes(stored, "little") if stored else (1 << count) - 1
+
+
+def hashes_of(stored: bytes, count: int) -> tuple[int, ...]:
+    """Of so many records. Raises ``ValueError`` for bytes of others."""
+    if len(stored) != count * KEY_BYTES:
+        raise ValueError("a run with other keys than records")
+    return struct.unpack(f">{count}Q", stored)
 
 
 def bytes_of(bits: int) -> bytes:
@@ -100,7 +110,7 @@ def made_of(found: Sequence[tuple[int, int]], like: RunValue) -> tuple[int, RunV
         for offset, _ in found:
             bits |= 1 << (offset - first)
         open_ = bytes_of(bits)
-    if any(key for _, key in found):
+    if found[0][1] or any(key for _, key in found):
         if open_:
             packed = bytearray(count * KEY_BYTES)
             for offset, key in found:

@@ -45,22 +45,16 @@ def settle(queue: Queue, settlements: Sequence[Settlement], *, now_ms: int) -> D
     taken: dict[Run, int] = {}
     shares = queue.shares
     kind: _Kind | None = None
+    bits = before = 0
+    """Of ``kind``, and of all of its run that was taken; both are in the maps once another kind comes."""
     for settlement in settlements:
-        (topic_id, partition, offset), action = settlement.place, settlement.action
+        topic_id, partition, offset = settlement.place
         share = shares.get((topic_id, partition))
         run = share.at.get(offset) if share is not None else None
         if run is None or run.value.lease != settlement.lease or run.value.state != State.LEASED:
             answers.append(_late(share, run, settlement))
             continue
-        bit = 1 << (offset - run.base)
-        before = taken.get(run, 0)
-        if before & bit:
-            same = any(
-                bits & bit and each.run is run and each.action is action for each, bits in kinds.items()
-            )
-            answers.append(Settled.ALREADY if same else Settled.LATE)
-            continue
-        taken[run] = before | bit
+        action = settlement.action
         if (
             kind is None
             or kind.run is not run
@@ -68,9 +62,23 @@ def settle(queue: Queue, settlements: Sequence[Settlement], *, now_ms: int) -> D
             or kind.delay_ms != settlement.delay_ms
             or kind.reason != settlement.reason
         ):
+            if kind is not None:
+                kinds[kind], taken[kind.run] = bits, before
             kind = _Kind(run, action, settlement.delay_ms, settlement.reason)
-        kinds[kind] = kinds.get(kind, 0) | bit
+            bits, before = kinds.get(kind, 0), taken.get(run, 0)
+        bit = 1 << (offset - run.base)
+        if before & bit:
+            same = any(
+                each_bits & bit and each.run is run and each.action is action
+                for each, each_bits in ((kind, bits), *kinds.items())
+            )
+            answers.append(Settled.ALREADY if same else Settled.LATE)
+            continue
+        bits |= bit
+        before |= bit
         answers.append(Settled.DONE)
+    if kind is not None:
+        kinds[kind] = bits
     return Decision(_Ending(queue, now_ms).all(kinds), answers)
 
 

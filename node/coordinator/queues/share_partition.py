@@ -12,7 +12,7 @@ from node.coordinator import keys
 from node.coordinator.keys import Kind
 from node.coordinator.queues.key_order import KeyOrder
 from node.coordinator.queues.requests import Place
-from node.coordinator.queues.run import Run, indexes, offsets
+from node.coordinator.queues.run import Run, bits_of, indexes, offsets
 from node.coordinator.queues.times import Times
 from node.coordinator.queues.values import LeftValue, RunValue, SourceValue, State, TimesValue
 
@@ -76,7 +76,7 @@ class SharePartition:
         old = self.at.get(first)
         if old is None or not _is_rest(old.value, value):
             return False
-        bits = Run(self, first, value).open << (first - old.base)
+        bits = bits_of(value.open, value.count) << (first - old.base)
         if bits & ~old.open:
             return False
         self._shrink(old, first, bits, value)
@@ -109,7 +109,7 @@ class SharePartition:
         found = run.offsets()
         self.at.update(dict.fromkeys(found, run))
         queue.counts[value.state] += len(found)
-        if run.keys:
+        if run.hashes:
             self._keyed(run, found)
         elif value.state == State.HELD:
             for offset in found:
@@ -122,13 +122,15 @@ class SharePartition:
             self.dying.update(zip(range(value.number, value.number + len(found)), found, strict=True))
 
     def _keyed(self, run: Run, found: Iterable[int]) -> None:
-        held = run.value.state == State.HELD
+        order, hashes, base = self.order, run.hashes, run.base
+        if run.value.state != State.HELD:
+            for offset in found:
+                if key := hashes[offset - base]:
+                    order.takes(key, offset)
+            return
         for offset in found:
-            key = run.key_at(offset)
-            if not held:
-                if key:
-                    self.order.takes(key, offset)
-            elif not key or self.order.holds(key, offset):
+            key = hashes[offset - base]
+            if not key or order.holds(key, offset):
                 self._queue.ready[self.place(offset)] = None
 
     def _remove(self, run: Run, first: int) -> None:
@@ -140,13 +142,15 @@ class SharePartition:
     def _leave(self, run: Run, gone: int) -> None:
         queue, state = self._queue, run.value.state
         found = offsets(run.base, gone)
+        at = self.at
         for offset in found:
-            del self.at[offset]
+            del at[offset]
         queue.counts[state] -= len(found)
-        if run.keys:
+        if run.hashes:
+            leaves, hashes, base = self.order.leaves, run.hashes, run.base
             for offset in found:
-                if key := run.key_at(offset):
-                    self._released(key, offset)
+                if (key := hashes[offset - base]) and (following := leaves(key, offset)) is not None:
+                    queue.ready[self.place(following)] = None
         if queue.ready and state != State.LEASED:
             for offset in found:
                 queue.ready.pop(self.place(offset), None)
@@ -163,11 +167,6 @@ class SharePartition:
         for number, offset in enumerate(before, run.value.number):
             if offset in gone:
                 self.dying.pop(number, None)
-
-    def _released(self, key: int, offset: int) -> None:
-        following = self.order.leaves(key, offset)
-        if following is not None:
-            self._queue.ready[self.place(following)] = None
 
     # Records that wait for their time.
 
@@ -228,18 +227,21 @@ class SharePartition:
             offset, key = times.offset(index), times.key(index)
             if self.ripe.pop(offset, None) is not None:
                 self._queue.ready.pop(self.place(offset), None)
-                if key:
-                    self._released(key, offset)
+                if key and (following := self.order.leaves(key, offset)) is not None:
+                    self._queue.ready[self.place(following)] = None
 
     def may_go(self, offset: int) -> bool:
         """Whether a record that was taken for ready is."""
         run = self.at.get(offset)
+        return self.may_go_in(run, 0 if run is None else run.key_at(offset), offset)
+
+    def may_go_in(self, run: Run | None, key: int, offset: int) -> bool:
+        """The same of one whose run, and key in that, are known."""
         if run is not None:
             state = run.value.state
-            if state == State.WAITING:
-                return True
-            key = run.key_at(offset)
-            return state == State.HELD and (not key or self.order.may_go(key, offset))
+            return state == State.WAITING or (
+                state == State.HELD and (not key or self.order.may_go(key, offset))
+            )
         found = self.ripe.get(offset)
         if found is None:
             return False
