@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -24,6 +25,7 @@ from node.http.app import create_app
 from node.http.server import HttpServer
 from node.metadata.levels import GROUPS
 from node.request_limits import RequestLimits
+from tests.client.front import Front
 from tests.client.test_reading import fill
 from tests.http.memory_broker import MemoryCluster
 
@@ -263,6 +265,17 @@ async def test_a_reset_that_came_in_the_background_is_not_undone(client: Client,
         await consumer.commit()
         assert await committed(client) == {0: 3, 1: 0, 2: 0} or await committed(client) == {0: 3}
         await records.aclose()
+
+
+async def test_a_client_that_is_closed_leaves_for_consumers_that_nobody_holds(
+    client: Client, front: Front, filled: str
+) -> None:
+    """They are members as long as they are open."""
+    async with Client(front.url) as other:
+        await other.consume(filled, group="g").open()
+        gc.collect()
+        assert len((await client.groups.describe("g")).members) == 1
+    assert (await client.groups.describe("g")).members == []
 
 
 async def test_what_cannot_be_is_said_at_once(client: Client, filled: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -116,6 +116,12 @@ class Owned:
         fetcher = Fetcher(self._transport, topic, number, options, Pin(self.topic_id))
         await fetcher.open()
         return fetcher
+
+
+async def stop_all(owned: Iterable[Owned]) -> None:
+    """Returns once nothing of them is fetched any more."""
+    tasks = [task for one in owned if (task := one.stop()) is not None]
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Chunk:
