@@ -1,6 +1,7 @@
 """A program that processes a topic, for tests that kill it: ``python -m tests.process.doubling GROUP URL...``
 
-It ends by itself only when it is fenced (status 3) or something fails.
+It ends by itself only when it is fenced (status 3) or something fails. It prints the number of each partition
+with the first record that it gets of it: then it has taken that one over.
 """
 
 from __future__ import annotations
@@ -36,9 +37,17 @@ def outputs(number: int) -> list[int]:
 
 async def main(group: str, urls: list[str]) -> int:
     """Process until that fails."""
+    begun = set()
+
+    def said(record: ConsumedRecord) -> Made:
+        if record.partition not in begun:
+            begun.add(record.partition)
+            print(record.partition, flush=True)  # noqa: T201 - whoever started it reads that
+        return step(record)
+
     async with Client(urls, timeout_s=60, request_timeout_s=2) as client:
         try:
-            await client.process(SOURCE, TARGET, group=group, step=step, batch_bytes=BATCH_BYTES)
+            await client.process(SOURCE, TARGET, group=group, step=said, batch_bytes=BATCH_BYTES)
         except ProducerFenced:
             return FENCED
     return 0

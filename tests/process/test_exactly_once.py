@@ -32,7 +32,8 @@ class Programs:
     async def start(self) -> None:
         """One more."""
         command = (sys.executable, "-m", "tests.process.doubling", GROUP, *self._urls)
-        self.running.append(await asyncio.create_subprocess_exec(*command, cwd=ROOT))
+        program = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+        self.running.append(program)
 
     async def kill(self) -> None:
         """All of them, in the middle of whatever they do."""
@@ -94,6 +95,12 @@ class Run:
     async def _overlap(self, client: Client) -> None:
         """Another instance begins; the first one is told when it has something to store."""
         first = self.programs.running[0]
+        # One that was started a moment ago may still have to take partitions over: it would fence the other.
+        await self.fill(client, 40)
+        async with asyncio.timeout(60):
+            assert first.stdout is not None
+            begun = {await first.stdout.readline() for _ in range(PARTITIONS)}
+            assert begun == {b"%d\n" % partition for partition in range(PARTITIONS)}
         await self.programs.start()
         async with asyncio.timeout(60):
             while first.returncode is None:
