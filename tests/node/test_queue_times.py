@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from node.coordinator.queues import retention
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from node.coordinator.queues import administration, retention
 from node.coordinator.queues.requests import Action, Place, Settled
+from node.coordinator.queues.times import Times
 from tests.node.queue_steps import TOPIC, KeptQueue
 
 DONE, ALREADY, LATE = Settled.DONE, Settled.ALREADY, Settled.LATE
@@ -151,3 +157,52 @@ def test_who_waits_for_the_next_delivery_waits_no_longer_when_the_clock_is_set_b
         kept.passes(1)
         assert kept.offsets(10) == [0]
         assert kept.queue.delayed == 1
+
+
+def test_delayed_records_are_not_looked_through_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an acknowledgement is late, where all that waits is settled, and where retention takes most."""
+    counts: Counter[str] = Counter()
+    for name in ("__contains__", "offset"):
+        real = getattr(Times, name)
+
+        def counted(times: Times, asked: int, *, name: str = name, real: Any = real) -> Any:
+            counts[name] += 1
+            return real(times, asked)
+
+        monkeypatch.setattr(Times, name, counted)
+    kept = KeptQueue(window=100_000)
+    for _ in range(200):
+        kept.produce([None] * 256, deliver_at_ms=kept.now_ms + 1_000)
+        kept.produce([None] * 10)
+    while given := kept.offsets(1_000):
+        kept.settle(Action.ACK, given)
+    kept.queue = kept.again()
+    pairs = len(kept.queue.shares[TOPIC, 0].times)
+    assert kept.queue.delayed == 256 * 200
+    counts.clear()
+    others = [n * 266 + 256 for n in range(200)]
+    assert kept.settle(Action.ACK, others) == [ALREADY] * 200
+    assert kept.settle(Action.ACK, [offset - 1 for offset in others]) == [LATE] * 200
+    assert counts["__contains__"] <= 3 * 400
+    assert counts["offset"] == 0
+    kept.take(retention.passed(kept.queue, TOPIC, 0, 150 * 266 + 5))
+    assert kept.queue.delayed == 256 * 50 - 5
+    kept.take(administration.purge(kept.queue, {}))
+    assert kept.queue.delayed == 0
+    assert counts["offset"] <= 6 * pairs + 256
+    assert not kept.queue.shares[TOPIC, 0].is_delayed(200 * 266 - 20)
+    assert kept.again().delayed == 0
+
+
+def test_what_joins_others_is_known_to_wait_as_well() -> None:
+    """Also beyond the offsets that the first ones were among."""
+    kept = KeptQueue()
+    kept.produce([None] * 250)
+    kept.settle(Action.ACK, kept.offsets(250))
+    for _ in range(20):
+        kept.produce([None], deliver_at_ms=kept.now_ms + 1_000)
+        assert kept.offsets() == []
+    assert len(kept.queue.shares[TOPIC, 0].times) == 1
+    for view in (kept.queue, kept.again()):
+        kept.queue = view
+        assert kept.settle(Action.ACK, range(250, 270), lease=99) == [LATE] * 20

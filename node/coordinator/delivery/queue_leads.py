@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from typing import Final
 
 import structlog
@@ -244,7 +245,7 @@ def _read_piece(reading: Reading) -> bool:
     """Whether it was the last one. Raises ``ServerError``."""
     try:
         return reading.go_on(clock_s=asyncio.get_running_loop().time())
-    except (ValueError, TooNew) as error:
+    except (ValueError, LookupError, struct.error, TooNew) as error:
         name = reading.queue.name
         raise ServerError(f"what is stored of queue {name} cannot be read: {error}") from error
 

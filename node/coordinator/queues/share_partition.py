@@ -13,7 +13,7 @@ from node.coordinator.keys import Kind
 from node.coordinator.queues.key_order import KeyOrder
 from node.coordinator.queues.requests import Place
 from node.coordinator.queues.run import Run, bits_of, indexes, offsets
-from node.coordinator.queues.times import Times
+from node.coordinator.queues.times import SPAN, Times
 from node.coordinator.queues.values import LeftValue, RunValue, SourceValue, State, TimesValue
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class SharePartition:
         self.runs: dict[int, Run] = {}
         self.at: dict[int, Run] = {}
         self.times: dict[int, Times] = {}
+        self._spans: dict[int, list[Times]] = {}
+        """Those that have records in a span of offsets."""
         self.tail: Times | None = None
         """The last ones, which may still grow."""
         self.delayed = 0
@@ -66,8 +68,8 @@ class SharePartition:
         return len(self.at) + self.delayed
 
     def is_delayed(self, offset: int) -> bool:
-        """Whether it waits for its time. Looks through all that do."""
-        return any(offset in times for times in self.times.values())
+        """Whether it waits for its time."""
+        return any(offset in times for times in self._spans.get(offset // SPAN, ()))
 
     # Runs.
 
@@ -178,7 +180,10 @@ class SharePartition:
             times = self.times[base] = Times(self, base, value)
         else:
             before = times.open.bit_count()
+            self._forget_spans(times)
             times.grow(value)
+        for span in times.spans():
+            self._spans.setdefault(span, []).append(times)
         if self.tail is None or base >= self.tail.base:
             self.tail = times
         self._later(times.open.bit_count() - before)
@@ -198,8 +203,16 @@ class SharePartition:
         if times is not None:
             if self.tail is times:
                 self.tail = None
+            self._forget_spans(times)
             self._gone(times, times.open)
             times.open = 0
+
+    def _forget_spans(self, times: Times) -> None:
+        for span in times.spans():
+            those = self._spans[span]
+            those.remove(times)
+            if not those:
+                del self._spans[span]
 
     def _later(self, records: int) -> None:
         self.delayed += records
@@ -223,6 +236,8 @@ class SharePartition:
 
     def _gone(self, times: Times, gone: int) -> None:
         self._later(-gone.bit_count())
+        if not self.ripe:
+            return
         for index in indexes(gone):
             offset, key = times.offset(index), times.key(index)
             if self.ripe.pop(offset, None) is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from node.coordinator.queues.run import KEY_BYTES, bits_of, bytes_of, indexes
@@ -16,6 +17,9 @@ RECORDS_MAX: Final = 256
 """Of one pair: what comes due rewrites a bit for each. Places are bytes, so it cannot be more."""
 GROWS_UP_TO: Final = 64
 """Records that come in one by one are added to the last pair up to here, which writes it again."""
+
+SPAN: Final = 256
+"""Offsets among which few pairs have records, as neighbours share one."""
 
 Delayed = tuple[int, int, int]
 """A record: its offset, the hash of its key, and when it is due."""
@@ -49,9 +53,22 @@ class Times:
         return gone
 
     def __contains__(self, offset: int) -> bool:
-        return self.base <= offset <= self.offset(self.count - 1) and any(
-            self.offset(index) == offset for index in indexes(self.open)
-        )
+        index = offset - self.base
+        if self._offsets:
+            away = self._away()
+            index = bisect_left(away, index)
+            if index == self.count or away[index] != offset - self.base:
+                return False
+        return 0 <= index < self.count and bool(self.open >> index & 1)
+
+    def spans(self) -> Collection[int]:
+        """The numbers of the spans of ``SPAN`` offsets in which it has records, open or not."""
+        if not self._offsets:
+            return range(self.base // SPAN, (self.base + self.count - 1) // SPAN + 1)
+        return {(self.base + each) // SPAN for each in self._away()}
+
+    def _away(self) -> Sequence[int]:
+        return struct.unpack(f">{self.count}I", self._offsets)
 
     def offset(self, index: int) -> int:
         """Of a record by its place in the pair."""
@@ -95,6 +112,8 @@ class Times:
         bits = 0
         if self.base >= offset:
             return bits
+        if self.offset(self.count - 1) < offset:
+            return self.open
         for index in indexes(self.open):
             if self.offset(index) >= offset:
                 break
