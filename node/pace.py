@@ -54,10 +54,10 @@ class Pace:
         soonest, with whatever else it reads from sockets."""
         if self._expected:
             if self._waiting() >= self._expected:
-                self._send_soon()
+                self.send_soon()
         elif self._timer is None:
             if self._under_way is None:
-                self._send_soon()
+                self.send_soon()
             else:
                 self._timer = asyncio.get_running_loop().call_later(WAIT_S_MAX, self._send)
 
@@ -84,7 +84,8 @@ class Pace:
         else:
             self._expect(count, departure)
 
-    def _send_soon(self) -> None:
+    def send_soon(self) -> None:
+        """All that waits leaves at the end of this turn."""
         self.departs()
         self._timer = asyncio.get_running_loop().call_soon(self._send)
 
@@ -92,7 +93,7 @@ class Pace:
         """As many may follow as are being answered."""
         self.departs()
         waiting = self._waiting()
-        if not waiting and count == 1:
+        if not waiting and count <= 1:
             return  # A lone caller never waits.
         self._expected = waiting + count
         pause_s = min(RETURN_S_MAX, time.monotonic() - departure.at)

@@ -23,11 +23,10 @@ from consensus.types import GroupStopped, NotLeader, Outcome, Stored
 from node import outcomes
 from node.coordinator.machine import Pairs
 from node.coordinator.tally import CoordinatorTally
+from node.pace import Departure, Pace
 
 FRAME_BYTES_AIM: Final = 256 << 10
 """Pairs of several requests share a frame up to this size, which takes followers some milliseconds."""
-UNDER_WAY: Final = 1
-"""Frames that are not as large, at the same time."""
 WAITING_BYTES_MAX: Final = 16 << 20
 """Of one shard: pairs that are not stored yet. Beyond it requests are refused."""
 
@@ -35,17 +34,26 @@ WAITING_BYTES_MAX: Final = 16 << 20
 class Entry:
     """What some steps decided, on its way into the log as one frame: all of it is stored or nothing.
 
-    ``done``: stored and applied here, or what it failed with. ``changes``: how many steps.
+    ``done``: stored and applied here, or what it failed with. ``changes``: how many steps. ``came`` is called
+    for each who waits for it before it has left.
     """
 
-    __slots__ = ("_waiting", "changes", "done", "pairs", "size")
+    __slots__ = ("_came", "_waiting", "changes", "done", "has_left", "pairs", "size")
 
-    def __init__(self, done: asyncio.Future[None]) -> None:
+    def __init__(self, done: asyncio.Future[None], came: Callable[[], None]) -> None:
         self.pairs: dict[bytes, bytes | None] = {}
         self.size = 0
         self.changes = 0
+        self.has_left = False
+        """Proposed: nothing more is added to it."""
         self.done = done
+        self._came = came
         self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for it."""
+        return len(self._waiting)
 
     async def stored(self, deadline: float) -> None:
         """Wait until it is. ``deadline``: of the event loop's clock. Raises what it failed with;
@@ -56,6 +64,8 @@ class Entry:
         loop = asyncio.get_running_loop()
         waits: asyncio.Future[None] = loop.create_future()
         self._waiting.append(waits)
+        if not self.has_left:
+            self._came()
         timer = after(deadline - loop.time(), partial(_too_late, waits))
         try:
             await waits
@@ -83,11 +93,11 @@ class Proposals:
         self._tally = tally
         self._next: list[Entry] = []
         """Decided and not proposed: all but the last one are as large as frames are to be."""
+        self._pace = Pace(self._propose, lambda: sum(entry.waiting for entry in self._next))
         self._under_way: set[Entry] = set()
         self._keys: dict[bytes, Entry] = {}
         """The keys that are about to change, and by what."""
         self._waiting_bytes = 0
-        self._is_due = False
         self._failure: FloodmarkError | None = None
 
     def end(self, error: FloodmarkError) -> None:
@@ -96,6 +106,7 @@ class Proposals:
         What was proposed may still be stored, by the next leader; all else was not.
         """
         self._failure = error
+        self._pace.departs()
         entries, self._next = self._next, []
         self._settle(entries, error)
         lost = outcomes.unknown("this node no longer leads the shard of the coordinator that keeps it")
@@ -151,6 +162,10 @@ class Proposals:
         self._waiting_bytes += size
         for key, _ in pairs:
             self._keys[key] = entry
+        if len(self._next) > 1:
+            self._pace.send_soon()
+        else:
+            self._pace.came()
         return entry
 
     def _open(self, size: int) -> Entry:
@@ -158,28 +173,16 @@ class Proposals:
         entries = self._next
         if entries and entries[-1].size + size <= FRAME_BYTES_AIM:
             return entries[-1]
-        loop = asyncio.get_running_loop()
-        entry = Entry(loop.create_future())
+        entry = Entry(asyncio.get_running_loop().create_future(), self._pace.came)
         entry.done.add_done_callback(_asked_for)
         entries.append(entry)
-        self._propose_soon()
         return entry
 
-    def _propose_soon(self) -> None:
-        """In the next turn of the event loop: what is decided in this one is for the same frame."""
-        if not self._is_due and self._may_propose:
-            self._is_due = True
-            asyncio.get_running_loop().call_soon(self._propose)
-
-    @property
-    def _may_propose(self) -> bool:
-        """What is as large as a frame is to be goes at once, all else when no frame is under way."""
-        return len(self._next) > 1 or (len(self._next) == 1 and len(self._under_way) < UNDER_WAY)
-
     def _propose(self) -> None:
-        self._is_due = False
-        while self._may_propose:
-            entry = self._next.pop(0)
+        self._pace.departs()
+        entries, self._next = self._next, []
+        for entry in entries:
+            entry.has_left = True
             payload = command(entry.pairs.items())
             self._tally.framed(entry.changes, len(payload))
             try:
@@ -188,17 +191,18 @@ class Proposals:
                 self._settle([entry], outcomes.translated(error))
                 continue
             self._under_way.add(entry)
-            proposal.add_done_callback(partial(self._stored, entry))
+            proposal.add_done_callback(partial(self._stored, entry, self._pace.departed()))
 
-    def _stored(self, entry: Entry, outcome: Outcome) -> None:
+    def _stored(self, entry: Entry, departure: Departure, outcome: Outcome) -> None:
         if isinstance(outcome, Stored):
+            self._pace.arrived(departure, entry.waiting)
             self._settle([entry], None)
         else:
             # What was decided since may go by it, and is not proposed.
             entries, self._next = self._next, []
             self._settle([entry], waiting.failure(outcome))
             self._settle(entries, Unavailable("what it was decided on was not stored, nor was this"))
-        self._propose_soon()
+            self._pace.arrived(departure, 0)
 
     def _settle(self, entries: list[Entry], error: FloodmarkError | None) -> None:
         for entry in entries:

@@ -171,7 +171,9 @@ async def test_what_is_decided_while_a_frame_is_under_way_shares_the_next_one() 
     assert len(log.frames) == 1
     log.go_on()
     await first
-    await turns()
+    async with asyncio.timeout(5):  # For who was answered it is waited first.
+        while not log.frames:
+            await turns()
     assert (len(log.frames), log.tally.frames, log.tally.entries) == (1, 2, 6)
     later = commit(log, lead, "a", 2)
     await turns()

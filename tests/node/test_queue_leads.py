@@ -12,8 +12,7 @@ from floodmark.format.record import Record
 
 from consensus.host.group_host import GroupHost
 from consensus.types import NotStored
-from node import outcomes
-from node.coordinator import proposals
+from node import outcomes, pace
 from node.coordinator.delivery import describing
 from node.coordinator.delivery.around import QueuesAround
 from node.coordinator.delivery.memory import Memory
@@ -216,7 +215,7 @@ async def test_while_something_may_still_be_stored_nothing_is_begun_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A frame that failed and one behind it that is under way: only then it is known what is there."""
-    monkeypatch.setattr(proposals, "UNDER_WAY", 2)
+    monkeypatch.setattr(pace, "WAIT_S_MAX", 0)
     shard = await Shard().made()
     one = shard.receive(1)
     await shard.until(lambda: len(shard.log.frames) == 1)
