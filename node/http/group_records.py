@@ -22,7 +22,8 @@ from node.http.query import capped, duration_s, query_of
 from node.http.records_out import RecordEncoder, json_record
 from node.http.request_context import request_context
 from node.service.answer_budget import Hold
-from node.service.group_records import GroupReading, PollGroup
+from node.service.group_poll import PollGroup
+from node.service.group_records import GroupReading
 
 _QUERY: Final = frozenset({"topics", "wait", "start", "max_records", "max_bytes"})
 _EXAMPLE: Final = '{} or {"commit": "..."} with what the last answer had'

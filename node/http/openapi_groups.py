@@ -11,7 +11,7 @@ from node.service.group_admin import GroupDescription, GroupList
 from node.service.group_lag import GroupLag
 from node.service.group_members import MemberState
 from node.service.group_offsets import CommittedOffsets
-from node.service.group_records import STARTS
+from node.service.group_poll import STARTS
 from node.service.group_reset import ResetResult
 
 _EPOCH = {"type": "integer", "minimum": 0, "maximum": (1 << 31) - 1}

@@ -11,82 +11,26 @@ commit moves no offset back.
 
 from __future__ import annotations
 
-import asyncio
-import time
-import uuid
-from collections.abc import Awaitable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import msgspec
-from floodmark.errors import (
-    FencedMemberEpoch,
-    InvalidRequest,
-    NoCommittedOffset,
-    OffsetBelowStart,
-    UnknownMember,
-)
+from floodmark.errors import FencedMemberEpoch, NoCommittedOffset, UnknownMember
 
 from node.broker import Partition
 from node.service import group_token
 from node.service.answer_budget import Hold
-from node.service.at_coordinator import at_coordinator
-from node.service.group_members import AssignedPartition, HeartbeatGroup, JoinGroup, LeaveGroup, MemberState
-from node.service.group_offsets import CommitOffsets, FetchOffsets, OffsetOf, PartitionOf
-from node.service.group_request import GroupRequest, check_group
+from node.service.group_members import AssignedPartition, MemberState
+from node.service.group_poll import PollGroup
 from node.service.group_token import BEGIN_AGAIN, NO_POSITION, GroupToken, Place
 from node.service.policy import Operation, Resource, ResourceKind, topic
+from node.service.polled_member import PartitionKey, PolledMember
 from node.service.request_context import RequestContext
-from node.service.requests import R
 from node.service.topic_reader import TopicReader
+from node.service.topics_reader import Lost, TopicsReader
 from node.service.unpacking import Slice
 
 if TYPE_CHECKING:
     from node.service.service import Service
-
-SESSION_MS: Final = 30_000
-REBALANCE_MS: Final = 60_000
-TOPICS_MAX: Final = 100
-STARTS: Final = ("earliest", "latest", "none")
-_STEP_S: Final = 10.0
-"""How long the coordinator may take for one thing that a call asks of it."""
-_HEARTBEAT_S: Final = 3.0
-"""While a call waits."""
-_EAGER_S: Final = 0.5
-"""While it waits for partitions that others have yet to give up."""
-_FRESH_S: Final = 1.0
-_Key = tuple[int, int]
-
-
-class PollGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """One call. ``start``: where to begin where the group has no offset. ``leave``: commit, and be no
-    member."""
-
-    group: str
-    topics: Sequence[str]
-    token: str | None
-    start: str = "earliest"
-    leave: bool = False
-
-    def check(self) -> None:
-        """Raises ``InvalidRequest``."""
-        check_group(self.group)
-        if not 0 < len(self.topics) <= TOPICS_MAX:
-            raise InvalidRequest(
-                f"say which topics to read, 1 to {TOPICS_MAX} of them: ?topics=orders,payments"
-            )
-        if self.start not in STARTS:
-            raise InvalidRequest(f"start is one of {', '.join(STARTS)}, not {self.start[:100]!r}")
-        if self.leave and self.token is None:
-            raise InvalidRequest("only a member can leave: send the commit token along")
-
-
-class Lost(NamedTuple):
-    """Records that retention removed before the group read them: told once."""
-
-    topic: str
-    partition: int
-    first_offset: int
-    next_offset: int
 
 
 class GroupReading:
@@ -97,26 +41,23 @@ class GroupReading:
         self._context = context
         self._request = request
         self._hold = hold
-        self._member_id = ""
-        self._epoch = 0
-        self._beaten_at = 0.0
-        self._beat_s = _HEARTBEAT_S
-        self._first = 0
-        """Where reading begins: the same for the same token, and another place with the next one."""
+        self._member = PolledMember(service, context, request.group, request.topics)
+        self._topics = TopicsReader()
         self._ids: dict[str, int] = {}
         """Of the topics that are read."""
-        self._epochs: dict[_Key, int] = {}
+        self._epochs: dict[PartitionKey, int] = {}
         """Of the partitions that the member has, since when it has them."""
-        self._readers: dict[str, TopicReader] = {}
-        self._turns: list[str] = []
-        self._round_bytes = 0
-        self.lost: list[Lost] = []
         self.has_left = False
 
     @property
     def partitions(self) -> int:
         """How many the member has."""
         return len(self._epochs)
+
+    @property
+    def lost(self) -> Sequence[Lost]:
+        """What retention removed before the group read it."""
+        return self._topics.lost
 
     async def begin(self) -> None:
         """Commit what the token says is done with, and take part in the group. Raises what both are refused
@@ -129,95 +70,40 @@ class GroupReading:
         request.check()
         self._ids = {name: (await service.topics.limits(name)).topic_id for name in request.topics}
         if request.token is None:
-            await self._join()
+            await self._take(await self._member.join(), {})
             return
-        self._first = group_token.choice(request.token)
+        # Where reading begins is the same for the same token, and another place with the next one.
+        self._topics.first = group_token.choice(request.token)
         token = group_token.decode(request.token, request.group, context.principal, service.token_keys)
-        self._member_id, self._epoch = token.member_id, token.member_epoch
+        self._member.id, self._member.epoch = token.member_id, token.member_epoch
         try:
             await self._go_on(token)
         except (UnknownMember, FencedMemberEpoch) as error:
             raise type(error)(f"{error.detail}; {BEGIN_AGAIN}", **error.fields) from error
 
     async def _go_on(self, token: GroupToken) -> None:
-        request = self._request
-        await self._commit(token)
-        if request.leave:
+        await self._member.commit(token.places)
+        if self._request.leave:
             self.has_left = True
-            await self._ask(LeaveGroup(group=request.group, member_id=token.member_id, epoch=None))
+            await self._member.leave()
             return
         self._epochs = {(place.topic_id, place.partition): place.epoch for place in token.places}
         await self._beat({(place.topic_id, place.partition): place.offset for place in token.places})
 
-    async def _join(self) -> None:
-        context, request = self._context, self._request
-        state = await self._ask(
-            JoinGroup(
-                group=request.group,
-                member_id=uuid.uuid4().hex,
-                topics=tuple(request.topics),
-                session_timeout_ms=SESSION_MS,
-                rebalance_timeout_ms=REBALANCE_MS,
-                client_id=context.client_id[:255],
-                address=context.address,
-            )
-        )
-        self._member_id = state.member_id
-        await self._take(state, {})
-
-    async def _commit(self, token: GroupToken) -> None:
-        known = {topic_id: self._service.broker.groups.topic_name(topic_id) for topic_id, *_ in _keys(token)}
-        done = [
-            OffsetOf(topic=name, partition=place.partition, offset=place.offset, topic_id=place.topic_id)
-            for place in token.places
-            if place.offset != NO_POSITION and (name := known[place.topic_id]) is not None
-        ]
-        if done:
-            await self._ask(
-                CommitOffsets(
-                    group=self._request.group,
-                    member_id=token.member_id,
-                    epoch=token.member_epoch,
-                    offsets=done,
-                    partial=True,
-                )
-            )
-
-    async def _beat(self, offsets: dict[_Key, int]) -> None:
+    async def _beat(self, offsets: dict[PartitionKey, int]) -> None:
         """Say that the member lives. What the group takes away is given up at once: all of it is committed
         that was handed out before this call, and of what was read in this call nothing was handed out."""
         while True:
-            state = await self._say(owned=sorted(self._epochs))
+            state = await self._member.beat(self._epochs)
             has = {(one.topic_id, one.partition) for one in state.assignment}
             had = set(self._epochs)
             await self._take(state, offsets)
             if has.issuperset(had):
                 return
 
-    async def _say(self, *, owned: list[_Key] | None) -> MemberState:
-        """A heartbeat. An older token than the last one may come again: its epoch is not the member's any
-        more, but the member is the same, and what it may commit is judged by the token's epoch."""
-        said = HeartbeatGroup(
-            group=self._request.group,
-            member_id=self._member_id,
-            epoch=self._epoch,
-            owned=owned,
-            topics=tuple(self._request.topics),
-        )
-        try:
-            return await self._ask(said)
-        except FencedMemberEpoch as error:
-            epoch = error.fields.get("epoch")
-            if not isinstance(epoch, int) or epoch <= 0:
-                raise
-            return await self._ask(msgspec.structs.replace(said, epoch=epoch))
-
-    async def _take(self, state: MemberState, offsets: dict[_Key, int]) -> None:
+    async def _take(self, state: MemberState, offsets: dict[PartitionKey, int]) -> None:
         """Read what the member has now; ``offsets``: where it is in what it had before."""
-        self._epoch = state.member_epoch
-        self._beaten_at = time.monotonic()
-        self._beat_s = _EAGER_S if state.waiting else _HEARTBEAT_S
-        offsets = {**offsets, **self._positions()}
+        offsets = {**offsets, **self._topics.positions()}
         by_topic: dict[str, list[AssignedPartition]] = {name: [] for name in self._request.topics}
         fresh: list[AssignedPartition] = []
         for one in state.assignment:
@@ -229,25 +115,18 @@ class GroupReading:
                 offsets.pop(key, None)
                 fresh.append(one)
         epochs = {(one.topic_id, one.partition): one.epoch for one in state.assignment}
-        if epochs == self._epochs and self._readers and not fresh:
+        if epochs == self._epochs and not self._topics.is_empty and not fresh:
             return
         self._epochs = epochs
         if fresh:
-            offsets |= await self._committed(fresh)
-        for reader in self._readers.values():
-            reader.let_go()
-        self._readers = {}
+            offsets |= await self._member.committed(fresh)
+        self._topics.clear()
         for name, assigned in by_topic.items():
             if assigned:
-                self._readers[name] = await self._reader(name, assigned, offsets)
-
-    async def _committed(self, fresh: Iterable[AssignedPartition]) -> dict[_Key, int]:
-        asked = [PartitionOf(one.topic, one.partition, one.topic_id) for one in fresh]
-        found = await self._ask(FetchOffsets(group=self._request.group, partitions=asked))
-        return {(each.topic_id, each.partition): each.offset for each in found.offsets}
+                self._topics.add(name, await self._reader(name, assigned, offsets))
 
     async def _reader(
-        self, name: str, assigned: Sequence[AssignedPartition], offsets: dict[_Key, int]
+        self, name: str, assigned: Sequence[AssignedPartition], offsets: dict[PartitionKey, int]
     ) -> TopicReader:
         service = self._service
         partitions: list[Partition] = []
@@ -273,106 +152,48 @@ class GroupReading:
             specs,
             permit=permit,
             by_cursor=True,
-            first=self._first // len(self._request.topics),
+            first=self._topics.first // len(self._request.topics),
         )
         await reader.pin()
         return reader
-
-    def _positions(self) -> dict[_Key, int]:
-        """Where the member goes on, as far as that is known."""
-        return {
-            (reader.topic_id, partition.number): offset
-            for reader in self._readers.values()
-            for partition, offset in zip(reader.partitions, reader.offsets, strict=True)
-        }
 
     # -- reading ---------------------------------------------------------------------------------------
 
     def begin_round(self, *, max_bytes: int) -> None:
         """Begin to read what there is in all partitions."""
-        self._round_bytes = max_bytes
-        names = list(self._readers)
-        begin = self._first % len(names) if names else 0
-        self._turns = names[begin:] + names[:begin]
-        for reader in self._readers.values():
-            reader.begin(max_bytes=max(1, max_bytes // len(names)))
+        self._topics.begin(max_bytes=max_bytes)
 
     async def next(self) -> tuple[str, Slice] | None:
-        """The next records of this round with their topic; None at its end. Raises as ``TopicReader.next``,
-        but notes what retention has removed, and goes on behind it."""
-        while self._turns:
-            name = self._turns[0]
-            reader = self._readers[name]
-            try:
-                part = await reader.next()
-            except OffsetBelowStart as error:
-                number, start = error.fields.get("partition"), error.fields.get("log_start_offset")
-                if not isinstance(number, int) or not isinstance(start, int):
-                    raise
-                was = self._positions()[reader.topic_id, number]
-                self.lost.append(Lost(name, number, was, start))
-                reader.move(number, start)
-                reader.begin(max_bytes=self._round_bytes)
-                continue
-            if part is not None:
-                return name, part
-            self._turns.pop(0)
-        return None
+        """The next records of this round with their topic; None at its end. See ``TopicsReader.next``."""
+        return await self._topics.next()
 
     def move(self, name: str, partition: int, offset: int) -> None:
         """All records of a partition below ``offset`` are in the answer."""
-        self._readers[name].move(partition, offset)
+        self._topics.move(name, partition, offset)
 
     def let_go(self) -> None:
         """Hold nothing that was read ahead."""
-        for reader in self._readers.values():
-            reader.let_go()
+        self._topics.let_go()
 
     async def wait(self, wait_s: float) -> None:
         """Until there may be something new, or other partitions; meanwhile nothing is held."""
-        now = time.monotonic()
-        until_s = min(wait_s, max(0.0, self._beaten_at + self._beat_s - now))
-        waiting = [asyncio.ensure_future(reader.wait(until_s)) for reader in self._readers.values()]
-        try:
-            if waiting:
-                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for each in done:
-                    each.result()
-            else:
-                await asyncio.sleep(until_s)
-        finally:
-            for each in waiting:
-                each.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
-        if time.monotonic() >= self._beaten_at + self._beat_s:
+        await self._topics.wait(min(wait_s, self._member.due_s))
+        if not self._member.due_s:
             await self._beat({})
 
     async def end(self) -> str | None:
         """The token to go on with. The member's session begins anew."""
         if self.has_left:
             return None
-        positions = self._positions()
+        positions = self._topics.positions()
         token = GroupToken(
             group=self._request.group,
-            member_id=self._member_id,
-            member_epoch=self._epoch,
+            member_id=self._member.id,
+            member_epoch=self._member.epoch,
             places=tuple(
                 Place(topic_id, number, epoch, positions.get((topic_id, number), NO_POSITION))
                 for (topic_id, number), epoch in sorted(self._epochs.items())
             ),
         )
-        if time.monotonic() > self._beaten_at + _FRESH_S:
-            # What it tells is for the next call: until then the member holds what it has.
-            await self._say(owned=None)
+        await self._member.refresh()
         return group_token.encode(token, self._context.principal, self._service.token_keys)
-
-    def _ask(self, request: GroupRequest[R]) -> Awaitable[R]:
-        return _result(self._service, self._context.within(_STEP_S), request)
-
-
-async def _result(service: Service, context: RequestContext, request: GroupRequest[R]) -> R:
-    return (await at_coordinator(service, context, request)).result
-
-
-def _keys(token: GroupToken) -> Iterable[tuple[int, Any]]:
-    return ((place.topic_id, place) for place in token.places)
