@@ -9,7 +9,7 @@ from node.coordinator.queues import administration, dead_letters, dying
 from node.coordinator.queues.dead_letters import Letter
 from node.coordinator.queues.dying import Sent
 from node.coordinator.queues.leasing import key_hash
-from node.coordinator.queues.requests import Action, Breaker, DeadName, Place, Settled
+from node.coordinator.queues.requests import Action, Breaker, DeadName, Place, Settled, Settlement
 from node.coordinator.queues.values import CLOSED, HALF_OPEN, OPEN, State
 from tests.node.queue_steps import DEAD_TOPIC, TOPIC, KeptQueue
 
@@ -215,6 +215,24 @@ def test_failures_while_the_breaker_is_open_use_up_no_delivery() -> None:
     assert kept.queue.counts[State.DYING] == 1
     share = kept.queue.shares[TOPIC, 0]
     assert [share.at[offset].value.excused for offset in (0, 1, 2)] == [0, 0, 1]
+
+
+@pytest.mark.parametrize(("tried", "other"), [(Action.ACK, Action.NACK), (Action.NACK, Action.ACK)])
+def test_the_record_that_is_tried_decides_alone(tried: Action, other: Action) -> None:
+    """Whatever comes of an older delivery that is settled in the same request."""
+    kept = _kept(breaker=Breaker(failures=50, deliveries=2, pause_ms=1_000))
+    kept.produce([None] * 5)
+    assert len(kept.offsets(3)) == 3
+    kept.settle(Action.NACK, [0, 1], delay_ms=60_000)
+    assert kept.queue.state.breaker == OPEN
+    kept.passes(1_000)
+    assert kept.offsets(3) == [3]
+    asked = [
+        Settlement(place=Place(TOPIC, 0, 3), lease=kept.leases, action=tried),
+        Settlement(place=Place(TOPIC, 0, 2), lease=1, action=other),
+    ]
+    assert kept.settle_all(asked) == [DONE, DONE]
+    assert kept.queue.state.breaker == (CLOSED if tried is Action.ACK else OPEN)
 
 
 def test_a_probe_that_is_gone_is_not_waited_for() -> None:

@@ -48,14 +48,15 @@ class Outcomes:
 
 
 def after(
-    state: QueueValue, outcomes: Outcomes, now_ms: int, *, done: int, failed: int, probed: bool
+    state: QueueValue, outcomes: Outcomes, now_ms: int, *, done: int, failed: int, probed: bool | None
 ) -> QueueValue:
-    """The queue after so many deliveries ended well and badly. ``probed``: the one that was tried is among
-    them. Equal to what it was where nothing changes."""
+    """The queue after so many deliveries ended well and badly. ``probed``: whether the one that was tried
+    ended well, which alone decides then; None: it is not among them. Equal to what it was where nothing
+    changes."""
     breaker = state.config.breaker
-    if state.breaker == HALF_OPEN and probed:
+    if state.breaker == HALF_OPEN and probed is not None:
         outcomes.clear()
-        return opened(state, now_ms) if failed else closed(state)
+        return closed(state) if probed else opened(state, now_ms)
     if state.breaker != CLOSED:
         return state
     outcomes.note(now_ms, done + failed, failed, breaker.window_ms)

@@ -119,7 +119,8 @@ class _Ending:
         self._changes = Changes(queue)
         self._dying = Dying(queue, self._changes, now_ms)
         self._done = self._failed = 0
-        self._probed = False
+        self._probed: bool | None = None
+        """Whether the delivery that is tried ended well; None: it is not among these."""
 
     def all(self, kinds: dict[_Kind, int]) -> list[Pair]:
         """Do it."""
@@ -135,7 +136,8 @@ class _Ending:
                 self.fail(run, bits, Ended.NACK, kind.delay_ms, kind.reason)
                 continue
             self._done += bits.bit_count()
-            self._probed |= run.value.lease == self._state.probe
+            if run.value.lease == self._state.probe:
+                self._probed = True
             if kind.action is Action.ACK:
                 self._changes.settle(run, bits)
             else:
@@ -146,7 +148,8 @@ class _Ending:
         """A delivery came to nothing: the records wait for the next one, or there is none."""
         value, config = run.value, self._state.config
         self._failed += bits.bit_count()
-        self._probed |= value.lease == self._state.probe
+        if value.lease == self._state.probe:
+            self._probed = False
         excused = value.excused
         if self._state.breaker != CLOSED:
             excused += 1
