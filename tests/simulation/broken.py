@@ -44,6 +44,15 @@ class Rule(enum.Enum):
     Q8 = "records that wait for their time are passed, and not written down"
     Q9 = "a dead letter is sent before it is stored that its record died"
     Q10 = "a leader begins anew in its term while something that it decided is under way"
+    Q11 = "a dead letter is delivered again, and stays on the list as if it were not"
+    Q12 = "dead letters are delivered again as if they had no keys"
+    Q13 = "failures count also while a queue pauses"
+    Q14 = "a queue that pauses delivers as if it did not"
+    Q15 = "it is not stored that a queue pauses"
+    Q16 = "what retention takes is passed over, and not counted"
+    Q17 = "what retention takes is counted, and still waited for"
+    Q18 = "a queue that pauses tries one record, and no other one when that comes to nothing"
+    Q19 = "a record that dies and is gone is left out without a word"
 
 
 IN_THE_GROUP = frozenset({Rule.M1, Rule.M2, Rule.M3, Rule.M4})

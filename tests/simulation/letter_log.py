@@ -8,7 +8,7 @@ from node.coordinator.keys import TopicPartition
 from node.coordinator.queues.requests import Place
 from tests.simulation.violation import require
 
-Letter = tuple[int, Place]
+Died = tuple[int, Place]
 """A number, and the record that died."""
 
 
@@ -35,7 +35,7 @@ class LetterLog:
         found.epoch += 1
         return found.epoch, found.number, dict(found.offsets)
 
-    def store(self, source: TopicPartition, epoch: int, letters: list[Letter]) -> dict[int, int] | None:
+    def store(self, source: TopicPartition, epoch: int, letters: list[Died]) -> dict[int, int] | None:
         """Where they are now; None: refused."""
         found = self._sources.setdefault(source, _Source())
         if not self._careless:

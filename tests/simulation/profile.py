@@ -50,6 +50,9 @@ class Profile:
     """Whether it is a shard of the coordinator of consumer groups."""
     queues: bool = False
     """Whether it is a shard of the coordinator with a queue."""
+    troubled: bool = False
+    """Whether what the queue's workers call breaks, retention takes records before they are settled, and
+    dead letters are delivered again."""
     compactions_per_s: float = 4.0
     """In every second run of a kind."""
     extra: dict[str, float] = field(default_factory=dict)
@@ -430,9 +433,25 @@ QUEUE_PROFILES: tuple[Profile, ...] = tuple(
 )
 
 
+TROUBLED_FROM = 6_000_000
+"""Seeds from here on stand for such runs in which more than workers and nodes give trouble."""
+
+TROUBLED_PROFILES: tuple[Profile, ...] = tuple(
+    replace(
+        profile,
+        name=f"troubled {profile.name}",
+        troubled=True,
+        faults={name: 0.6 * often for name, often in profile.faults.items()},
+        duration_s=24.0,
+    )
+    for profile in QUEUE_PROFILES
+)
+
+
 def profile_of(seed: int) -> Profile:
     """The kind of run that a seed stands for: each kind comes equally often."""
     kinds = {
+        TROUBLED_FROM: TROUBLED_PROFILES,
         QUEUES_FROM: QUEUE_PROFILES,
         GROUPS_FROM: GROUP_PROFILES,
         RECOVERIES_FROM: RECOVERY_PROFILES,

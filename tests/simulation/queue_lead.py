@@ -6,7 +6,8 @@ The steps and the view are the product's; what stands between them is small: who
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from floodmark.format.frame import FrameKind
@@ -14,19 +15,21 @@ from floodmark.format.frame_records import IMPLIED
 
 from consensus.core.keyed_state import command
 from consensus.types import NotLeader, NotStored, Outcome, Role, Stored
-from node.coordinator import keys
-from node.coordinator.groups.decision import Decision, Pair
-from node.coordinator.keys import Kind, TopicPartition
-from node.coordinator.queues import administration, dying, settling
+from node.coordinator.groups.decision import Decision
+from node.coordinator.keys import TopicPartition
+from node.coordinator.queues import administration, dead_letters, dying, retention, settling
 from node.coordinator.queues.administration import Put
+from node.coordinator.queues.dead_letters import Letter
 from node.coordinator.queues.dying import Sent
-from node.coordinator.queues.queue import Queue
-from node.coordinator.queues.requests import Place
+from node.coordinator.queues.queue import Queue, dead_at
+from node.coordinator.queues.requests import Action, DeadName, Place, Settlement
 from tests.node.queue_steps import read_anew
 from tests.simulation.broken import Rule
 from tests.simulation.ledger import Asked
-from tests.simulation.letter_log import Letter
+from tests.simulation.letter_log import Died
+from tests.simulation.queue_broken import pairs_without, stored_without
 from tests.simulation.queue_promises import Meant
+from tests.simulation.queue_topic import DEAD_ID
 from tests.simulation.shard import ShardMachine
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ NAME: Final = "q"
 _UNIQUE: Final = b"\xff"
 """A key of no queue, whose value makes each frame another one, so that every entry has one origin."""
 HELD_UP_S: Final = 1.0
+REPLAYED_AT_ONCE: Final = 4
 
 Told = Callable[[Any], None]
 """Gets the answer, or None where nobody knows."""
@@ -63,7 +67,10 @@ class QueueLead:
         self._taken: dict[TopicPartition, int] = {}
         """In which epoch this leader sends the letters of a source."""
         self._sending: set[TopicPartition] = set()
-        self._in_doubt: dict[TopicPartition, list[Letter]] = {}
+        self._in_doubt: dict[TopicPartition, list[Died]] = {}
+        self._starts: dict[TopicPartition, int] = {}
+        """Where partitions began when this leader looked. What it read before may be gone since."""
+        self._number = workers.begin()
         self.view = read_anew(NAME, machine.get, list(machine.queue_keys(NAME)), clock_s=self._now)
         workers.promises.counts["failover"] += bool(self.view.in_flight)
 
@@ -102,16 +109,17 @@ class QueueLead:
         decision = step(self.view)
         if decision.pairs:
             self._propose(kind, request, decision, told)
-        else:
+        elif told is not _nothing:
             self._without_pairs(decision.answer, told)
 
     def _propose(self, kind: str, request: Any, decision: Decision[Any], told: Told) -> None:
-        pairs = [pair for pair in decision.pairs if Rule.Q8 not in self._broken or not _is_times(pair)]
+        pairs = pairs_without(self._broken, kind, decision.pairs, self.view)
         promises, ledger = self._workers.promises, self._cluster.ledger
         number = promises.number()
-        payload = command([*pairs, (_UNIQUE, b"%d" % number)])
+        payload = command([*stored_without(self._broken, kind, pairs), (_UNIQUE, b"%d" % number)])
         ledger.ask(payload, Asked(number, 0))
-        promises.proposed(payload, Meant(kind, request, decision.answer, self._now * 1_000))
+        now_ms = self._now * 1_000
+        promises.proposed(payload, Meant(kind, request, decision.answer, now_ms, self._number, self.wall_ms))
         try:
             proposal = self._group.propose(
                 FrameKind.COMMAND, payload, append_time=int(self._now * 1_000), record_count=0, form=IMPLIED
@@ -181,12 +189,17 @@ class QueueLead:
             put = Put(self._workers.config, 1, dict.fromkeys(range(self._workers.partitions), 0))
             self.ask("put", None, lambda view: administration.put(view, put, now_ms=self.wall_ms), _nothing)
             return
+        if not self._starts:
+            self.learn()
         if now - before > HELD_UP_S:
             self.view.visibility.postpone(now + HELD_UP_S)
         while self.leads and (runs := self.view.visibility.over(now)):
-            self.ask(
-                "end", len(runs), lambda view: settling.end(view, clock_s=now, now_ms=self.wall_ms), _nothing
-            )
+            over = [
+                Settlement(place=run.share.place(offset), lease=run.value.lease, action=Action.NACK)
+                for run in runs
+                for offset in run.offsets()
+            ]
+            self.ask("end", over, lambda view: settling.end(view, clock_s=now, now_ms=self.wall_ms), _nothing)
             if Rule.Q2 in self._broken:
                 break
         for (topic_id, partition), share in list(self.view.shares.items()):
@@ -209,7 +222,7 @@ class QueueLead:
             if not self._workers.is_lost():
                 self._taken[source] = epoch
                 known = [(n, o) for n, o, _ in self.view.dying(*source) if n < number]
-                self._are_sent(source, {n: offsets[n] for n, _ in known}, dict(known))
+                self._are_sent(source, {n: offsets.get(n) for n, _ in known}, dict(known))
             return
         letters = (
             self._in_doubt.get(source) or [(n, Place(*source, o)) for n, o, _ in self.view.dying(*source)][:3]
@@ -224,32 +237,95 @@ class QueueLead:
         else:
             self._later(lambda: self._store(source, letters))
 
-    def _store(self, source: TopicPartition, letters: list[Letter]) -> None:
+    def _store(self, source: TopicPartition, letters: list[Died]) -> None:
         self._sending.discard(source)
         if not self.leads:
             return
+        topics = self._workers.topics
+        if source not in self._in_doubt:
+            gone = list(takewhile(lambda died: topics.is_gone(died[1]), letters))
+            letters = list(takewhile(lambda died: not topics.is_gone(died[1]), letters))
+            if gone:
+                if Rule.Q19 not in self._broken:
+                    self._are_sent(source, dict.fromkeys(n for n, _ in gone), _offsets(gone))
+                return
         self._in_doubt[source] = letters  # Until it is answered the same is sent again.
         stored = self._workers.letters.store(source, self._taken.get(source, 0), letters)
         if stored is None:
             del self._taken[source], self._in_doubt[source]
         elif not self._workers.is_lost():
             del self._in_doubt[source]
-            self._are_sent(source, stored, {n: place.offset for n, place in letters})
+            self._are_sent(source, stored, _offsets(letters))
 
-    def _are_sent(self, source: TopicPartition, stored: dict[int, int], offsets: dict[int, int]) -> None:
-        sent = [Sent(n, Place(self._workers.dead_id, 0, at)) for n, at in stored.items()]
-        places = [Place(*source, offsets[n]) for n in stored]
+    def _are_sent(
+        self, source: TopicPartition, stored: dict[int, int] | dict[int, int | None], offsets: dict[int, int]
+    ) -> None:
+        """``stored``: where each number is; None: nowhere."""
+        sent = [Sent(n, None if at is None else Place(DEAD_ID, 0, at)) for n, at in stored.items()]
+        died = [(Place(*source, offsets[each.number]), each) for each in sent]
         still = {n for n, _, _ in self.view.dying(*source)} if self.view else set()
         if sent and all(each.number in still for each in sent):
-            self.ask("sent", places, lambda view: dying.sent(view, *source, sent), _nothing)
+            self.ask("sent", died, lambda view: dying.sent(view, *source, sent), _nothing)
+
+    # What retention took.
+
+    def learn(self) -> None:
+        """Read where partitions begin: what was not settled before is lost."""
+        self._starts = dict(self._workers.topics.starts)
+        for (topic_id, partition), start in self._starts.items() if self.view else ():
+            self.ask(
+                "passed",
+                (topic_id, partition, start),
+                lambda view, at=(topic_id, partition, start): retention.passed(view, *at),  # type: ignore[misc]
+                _nothing,
+            )
+
+    def has(self, place: Place) -> bool:
+        """Whether a record can be delivered, as far as this leader knows."""
+        return place.offset >= self._starts.get((place.topic_id, place.partition), 0)
+
+    # An operator.
+
+    def replay(self, names: Sequence[DeadName], every_ms: float) -> None:
+        """Deliver letters again as the product does: in the order in which they are in their topic, those
+        that can be read where keys have an order, in parts that are each stored before the next one."""
+        dead = self.view.dead if self.view else {}
+        found = sorted((dead_at(dead[name]), name) for name in dict.fromkeys(names) if name in dead)
+        found = [(at, name) for at, name in found if not dead[name].replaying]
+        self._replay(found, self.wall_ms, every_ms, 0)
+
+    def _replay(self, found: list[tuple[Place, DeadName]], now_ms: int, every_ms: float, begun: int) -> None:
+        topics = self._workers.topics
+        some, others = found[:REPLAYED_AT_ONCE], found[REPLAYED_AT_ONCE:]
+        by_key = self._workers.by_key
+        letters = [
+            Letter(name, 0 if Rule.Q12 in self._broken else topics.key_of(at))
+            for at, name in some
+            if not by_key or not topics.is_gone(at)
+        ]
+        if every_ms:
+            letters = [
+                each._replace(due_ms=now_ms + int((begun + place) * every_ms))
+                for place, each in enumerate(letters)
+            ]
+
+        def told(count: int | None) -> None:
+            if count is not None and others:
+                self._later(lambda: self._replay(others, now_ms, every_ms, begun + count))
+
+        self.ask("replay", letters, lambda view: dead_letters.replay(view, letters), told)
+
+    def purge(self, names: Sequence[DeadName]) -> None:
+        """Take letters off the list."""
+        self.ask("purge", names, lambda view: dead_letters.purge_dead(view, names), _nothing)
 
 
 def _nothing(_: Any) -> None:
     """Nobody waits for it."""
 
 
-def _is_times(pair: Pair) -> bool:
-    return keys.kind_of(pair[0]) == Kind.TIMES
+def _offsets(letters: list[Died]) -> dict[int, int]:
+    return {number: place.offset for number, place in letters}
 
 
 def may_decide(replica: Replica, broken: frozenset[Rule]) -> bool:

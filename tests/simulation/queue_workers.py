@@ -14,8 +14,11 @@ from node.coordinator.queues.queue import Queue
 from node.coordinator.queues.requests import BY_KEY, NO_ORDER, Action, Breaker, Place, QueueConfig, Settlement
 from tests.simulation.broken import Rule
 from tests.simulation.letter_log import LetterLog
+from tests.simulation.queue_broken import by_whoever_has_it, receive_without
 from tests.simulation.queue_lead import NAME, QueueLead, may_decide
 from tests.simulation.queue_promises import QueuePromises
+from tests.simulation.queue_topic import DEAD_ID, TOPIC_ID, Topics
+from tests.simulation.queue_trouble import BREAKER, LAST_RECORDS, MORE_RECORDS, Trouble
 from tests.simulation.violation import require
 
 if TYPE_CHECKING:
@@ -51,8 +54,6 @@ class Process:
 class Workers:
     """All of them, the topic, its dead letters, and who leads the shard just now."""
 
-    topic_id: Final = 7
-    dead_id: Final = 8
     partitions: Final = 2
     skew_ms: Final = 2 * SKEW_MS
     """Between whoever said when a record is due and whoever leads."""
@@ -64,25 +65,29 @@ class Workers:
         self._rng = rng
         self._faults = True
         self.by_key = rng.random() < 0.75
+        troubled = cluster.profile.troubled
         self.config = QueueConfig(
             topic="t",
-            topic_id=self.topic_id,
+            topic_id=TOPIC_ID,
             dead_letter_topic="d",
-            dead_letter_topic_id=self.dead_id,
+            dead_letter_topic_id=DEAD_ID,
             ordering=BY_KEY if self.by_key else NO_ORDER,
             visibility_timeout_ms=1_500,
-            max_deliveries=3,
+            max_deliveries=2 if troubled else 3,
             backoff_ms=(50, 300),
             max_in_flight=16,
             max_in_flight_per_worker=8,
             window=40,
-            breaker=Breaker(failures=0),
+            breaker=BREAKER if troubled else Breaker(failures=0),
         )
         self.letters = LetterLog(careless=Rule.Q4 in cluster.broken)
+        self.topics = Topics(self.partitions, self.letters)
+        self._trouble = Trouble(self, cluster.rng("trouble")) if troubled else None
+        self._records = RECORDS + MORE_RECORDS * troubled
         self.promises = QueuePromises(self, NAME)
-        self._topic: list[list[Seen]] = [[] for _ in range(self.partitions)]
         self._skews = {name: rng.randint(-SKEW_MS, SKEW_MS) for name in cluster.names}
         self._leads: dict[str, QueueLead] = {}
+        self._begun = 0
         self._leases = 0
         self._requests = 0
         self._processes = [Process(number) for number in range(WORKERS)]
@@ -92,14 +97,16 @@ class Workers:
         """The time of day as a node has it."""
         return int(DAY_MS + self.cluster.scheduler.now * 1_000 + self._skews[name])
 
-    def key_of(self, place: Place) -> int:
-        """Of a record; 0: none."""
-        return self._topic[place.partition][place.offset].key
-
-    def deliver_at_ms(self, place: Place) -> float:
-        """When it is due by the true time of day, in the time of the run; 0: at once."""
-        at_ms = self._topic[place.partition][place.offset].deliver_at_ms
+    def deliver_at_ms(self, place: Place, due_ms: int) -> float:
+        """When a record is due by the true time of day, in the time of the run; 0: at once. ``due_ms``: as it
+        was told, of a letter."""
+        at_ms = self.topics.deliver_at_ms(place) or due_ms
         return at_ms - DAY_MS if at_ms else 0
+
+    def begin(self) -> int:
+        """The number of another leader."""
+        self._begun += 1
+        return self._begun
 
     def takes(self) -> float:
         """How long something outside takes."""
@@ -128,14 +135,16 @@ class Workers:
                 lead.look()
         if self._faults:
             self._strike()
-        if sum(map(len, self._topic)) < RECORDS:
+        elif self._trouble is not None:
+            self._trouble.heal()
+        if self.topics.records < self._records:
             self._produce()
         for process in self._processes:
             if process.asleep_until <= self.cluster.scheduler.now and self._rng.random() < 0.8:
                 self._lives(process)
 
     def _produce(self) -> None:
-        log = self._rng.choice(self._topic)
+        log = self._rng.choice(self.topics.logs)
         at_ms = 0
         if self._rng.random() < 0.2:
             due_s = self.cluster.scheduler.now + self._rng.uniform(0.1, 4.0)
@@ -153,6 +162,8 @@ class Workers:
         elif chance < 0.030:
             name = self._rng.choice(self.cluster.names)
             self._skews[name] = self._rng.randint(-SKEW_MS, SKEW_MS)
+        if self._trouble is not None:
+            self._trouble.strike()
 
     # A worker.
 
@@ -168,37 +179,49 @@ class Workers:
     def _settle(self, process: Process) -> None:
         count = self._rng.randint(1, len(process.in_hand))
         chosen = self._rng.sample(process.in_hand, count)
-        action = Action.ACK
-        if self._faults and self._rng.random() < 0.3:
-            action = self._rng.choice(
-                (Action.NACK, Action.NACK, Action.EXTEND, Action.REJECT, Action.RELEASE)
-            )
-        delay_ms = self._rng.choice((None, 0, 500)) if action is Action.NACK else None
-        asked = [
-            Settlement(place=place, lease=lease, action=action, delay_ms=delay_ms) for place, lease in chosen
-        ]
+        if self._faults and self._trouble is not None:
+            chosen = [each for each in chosen if not self._trouble.holds_on(each[0])]
+        asked = self._ends(chosen)
 
         def told(answers: Any) -> None:
             self.promises.told(asked, answers)
-            if action is not Action.EXTEND:
-                process.in_hand = [each for each in process.in_hand if each not in chosen]
+            ended = {(each.place, each.lease) for each in asked if each.action is not Action.EXTEND}
+            process.in_hand = [each for each in process.in_hand if each not in ended]
 
         self._ask(process, "settle", asked, lambda lead: self._settling(lead, asked), told)
         if self._faults and self._rng.random() < TWICE:
             self.cluster.scheduler.after(self._rng.uniform(0, 3), lambda: self._comes_late(asked))
 
+    def _ends(self, chosen: list[tuple[Place, int]]) -> list[Settlement]:
+        """How these deliveries do: all alike, but where more gives trouble."""
+        action = Action.ACK
+        if self._faults and self._trouble is None and self._rng.random() < 0.3:
+            action = self._rng.choice(
+                (Action.NACK, Action.NACK, Action.EXTEND, Action.REJECT, Action.RELEASE)
+            )
+        delay_ms = self._rng.choice((None, 0, 500)) if action is Action.NACK else None
+        return [
+            Settlement(
+                place=place,
+                lease=lease,
+                action=self._trouble.action() if self._faults and self._trouble is not None else action,
+                delay_ms=delay_ms,
+            )
+            for place, lease in chosen
+        ]
+
     def _settling(self, lead: QueueLead, asked: list[Settlement]) -> Any:
         def step(view: Queue) -> Any:
             settlements = asked
             if Rule.Q5 in self.cluster.broken:
-                settlements = [_by_whoever_has_it(view, each) for each in asked]
+                settlements = [by_whoever_has_it(view, each) for each in asked]
             return settling.settle(view, settlements, now_ms=lead.wall_ms)
 
         return step
 
     def _comes_late(self, asked: list[Settlement]) -> None:
         """A request that was on its way for long; whoever sent it does not wait for it any more."""
-        if (lead := self._lead()) is not None:
+        if (lead := self.lead()) is not None:
             lead.ask("settle", asked, self._settling(lead, asked), lambda _: None)
 
     def _receive(self, process: Process) -> None:
@@ -211,9 +234,9 @@ class Workers:
 
             def step(view: Queue) -> Any:
                 now_ms = lead.wall_ms + ahead_ms
-                again = [Again(place, 10) for place in view.ready_now(now_ms, most)]
+                again = [Again(place, 10) for place in view.ready_now(now_ms, most) if lead.has(place)]
                 fresh = []
-                for partition, log in enumerate(self._topic):
+                for partition, log in enumerate(self.topics.logs):
                     begin = view.next_of(partition)
                     end = min(len(log), begin + reads)
                     records = log[begin:end]
@@ -223,7 +246,7 @@ class Workers:
                 ask = Ask(f"w{process.number}", number, most, 1_000, again, fresh)
                 return leasing.lease(view, ask, now_ms=now_ms)
 
-            return step
+            return receive_without(self.cluster.broken, step)
 
         def told(answer: Leased) -> None:
             for given in answer.given:
@@ -232,7 +255,7 @@ class Workers:
 
         self._ask(process, "receive", number, receiving, told)
 
-    def _lead(self) -> QueueLead | None:
+    def lead(self) -> QueueLead | None:
         """Of a node that takes itself for the leader; it may not know better."""
         leads = [lead for _, lead in sorted(self._leads.items()) if lead.leads and not lead.replica.paused]
         return self._rng.choice(leads) if leads else None
@@ -250,7 +273,9 @@ class Workers:
             if answer is not None:
                 then(answer)
 
-        if (lead := self._lead()) is not None:
+        if (lead := self.lead()) is not None:
+            if self._trouble is not None and self._trouble.looks():
+                lead.learn()
             lead.ask(kind, request, step_at(lead), told)
 
     # The end.
@@ -258,6 +283,7 @@ class Workers:
     def settle(self) -> None:
         """Nothing fails any more: all that was produced is settled."""
         self._faults = self.rests = False
+        self._records += LAST_RECORDS * (self._trouble is not None)
         for process in self._processes:
             process.asleep_until = 0.0
         scheduler = self.cluster.scheduler
@@ -265,17 +291,9 @@ class Workers:
         require(
             done, "the queue comes to rest", lambda: f"{self.promises.view.shares}, {self.promises.counts}"
         )
-        self.promises.check_letters([place for _, _, place in self.letters.letters])
+        self.promises.check([place for _, _, place in self.letters.letters])
 
     def _is_done(self) -> bool:
-        records = sum(map(len, self._topic))
-        return records >= RECORDS and self.promises.is_done(records)
-
-
-def _by_whoever_has_it(view: Queue, settlement: Settlement) -> Settlement:
-    share = view.share_of(settlement.place)
-    run = share.at.get(settlement.place.offset) if share is not None else None
-    lease = run.value.lease if run is not None else settlement.lease
-    return Settlement(
-        place=settlement.place, lease=lease, action=settlement.action, delay_ms=settlement.delay_ms
-    )
+        records = self.topics.records
+        is_over = self._trouble is None or self._trouble.is_over
+        return records >= self._records and is_over and self.promises.is_done(records)
