@@ -175,7 +175,8 @@ class Cost:
     decoded: float
 
 
-async def _measured(row: Row, count: int, profile: cProfile.Profile | None) -> Cost:
+async def measured(row: Row, count: int, profile: cProfile.Profile | None = None) -> Cost:
+    """Until all records are done with."""
     leader = Leader(count)
     await leader.make(by_key=row.by_key)
     done = turns = 0
@@ -204,7 +205,7 @@ async def _measured(row: Row, count: int, profile: cProfile.Profile | None) -> C
     return Cost(took / done * 1e6, log.entries / turns, log.bytes / done, leader.topic.decoded * LIST / done)
 
 
-async def _read(count: int) -> str:
+async def read(count: int) -> str:
     """A queue with so many delayed records, as they come from a producer of single ones."""
     leader = Leader(0)
     await leader.make(by_key=True)
@@ -260,7 +261,7 @@ def main() -> None:
     if arguments.profile:
         row = next(each for each in rows if each.name == arguments.profile)
         profile = cProfile.Profile()
-        asyncio.run(_measured(row, _count(row, arguments.records), profile))
+        asyncio.run(measured(row, _count(row, arguments.records), profile))
         stats = pstats.Stats(profile)
         stats.sort_stats("tottime").print_stats(45)
         return
@@ -268,9 +269,7 @@ def main() -> None:
     for row in rows:
         if only and row.name not in only:
             continue
-        costs = [
-            asyncio.run(_measured(row, _count(row, arguments.records), None)) for _ in range(arguments.rounds)
-        ]
+        costs = [asyncio.run(measured(row, _count(row, arguments.records))) for _ in range(arguments.rounds)]
         best = min(costs, key=lambda cost: cost.cpu_us)
         print(
             f"{row.name:<8} {best.cpu_us:8.1f} us  {best.entries:6.3f} entries/turn  "
@@ -278,7 +277,7 @@ def main() -> None:
             flush=True,
         )
     if arguments.delayed:
-        print(asyncio.run(_read(arguments.delayed)))
+        print(asyncio.run(read(arguments.delayed)))
 
 
 def _count(row: Row, records: int) -> int:
