@@ -7,20 +7,20 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, cast
 
 import pytest
-from floodmark.errors import NotLeaderOrFollower, OutcomeUnknown, Unavailable, UnknownQueue
+from floodmark.errors import NotLeaderOrFollower, OffsetBelowStart, OutcomeUnknown, Unavailable, UnknownQueue
 from floodmark.format.record import Record
 
 from consensus.host.group_host import GroupHost
 from consensus.types import NotStored
 from node import outcomes, pace
-from node.coordinator.delivery import describing
+from node.coordinator.delivery import describing, replaying
 from node.coordinator.delivery.around import QueuesAround
 from node.coordinator.delivery.memory import Memory
 from node.coordinator.delivery.ports import Chunk, DeadLetterTarget, DeadSource, Piece, TakenOver
 from node.coordinator.delivery.queue_lead import QueueLead
 from node.coordinator.delivery.queue_leads import QueueLeads
 from node.coordinator.proposals import Proposals
-from node.coordinator.queues import administration, dead_letters
+from node.coordinator.queues import administration, dead_letters, description
 from node.coordinator.queues.administration import Put
 from node.coordinator.queues.requests import (
     Action,
@@ -29,6 +29,7 @@ from node.coordinator.queues.requests import (
     QueueConfig,
     Receive,
     Received,
+    Replay,
     Settled,
     Settlement,
 )
@@ -47,17 +48,21 @@ class Topic:
         self.reads = 0
         self.waits = 0
         self.gone: set[int] = set()
+        self.starts: dict[int, int] = {}
+        """Where topics begin, by their ids."""
         self.key_of: Callable[[int], bytes | None] = lambda _: None
         self.more = asyncio.Event()
 
     def partitions(self, topic_id: int) -> int:
-        return 2 if topic_id == TOPIC else 0
+        return 2 if topic_id in (TOPIC, TOPIC + 1) else 0
 
     async def bounds(self, topic_id: int, partition: int, *, timeout_s: float) -> tuple[int, int]:
         return 0, self.counts[partition]
 
     async def read(self, topic_id: int, partition: int, offset: int, *, max_bytes: int) -> Chunk:
         self.reads += 1
+        if offset < (start := self.starts.get(topic_id, 0)):
+            raise OffsetBelowStart(f"it begins at {start}", log_start_offset=start)
         end = min(offset + 10, self.counts[partition])
         records = [
             None if at in self.gone else Record(None, self.key_of(at), b"%d" % at)
@@ -366,6 +371,22 @@ async def test_what_compaction_removed_is_not_waited_for() -> None:
     await shard.settle(again, Action.ACK)
     assert not (await shard.receive(1, wait_s=0.05)).records
     assert shard.lead.view.counts[2] == 0, "nothing waits"
+    shard.end()
+
+
+async def test_letters_that_retention_took_are_lost_whenever_they_are_to_be_delivered_again() -> None:
+    """Each is counted, also where it was known before that the topic begins behind it."""
+    shard = await Shard(letters=Letters()).made(dead_letter_topic="d", dead_letter_topic_id=TOPIC + 1)
+    shard.log.at_once = True
+    await shard.settle((await shard.receive(2)).records, Action.REJECT)
+    await shard.until(lambda: len(shard.lead.view.dead) == 2)
+    shard.topic.starts[TOPIC + 1] = 5
+    for name in sorted(shard.lead.view.dead, reverse=True):
+        assert await replaying.replay(shard.lead, Replay(letters=[name]), deadline=soon()) == 1
+        await shard.receive(1)
+        await shard.until(lambda name=name: name not in shard.lead.view.dead)  # type: ignore[misc]
+    info = description.info(shard.lead.view, ends={}, oldest_ms=None)
+    assert (info.dead, info.lost) == (0, 2)
     shard.end()
 
 

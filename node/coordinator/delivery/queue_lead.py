@@ -59,7 +59,8 @@ class QueueLead:
         """When the oldest record that is not settled was appended, likewise."""
         self.looked_s = 0.0
         self._starts: dict[TopicPartition, int] = {}
-        """Where partitions begin, as far as what was lost by that is counted."""
+        """Where partitions of the topic begin, as far as what was lost by that is counted. Not of the dead
+        letters': those that are gone may be delivered again after that."""
         self.dispatch = Dispatch(self)
         self._dying = DyingRecords(self)
         self.letters = DeadLetters(self._dying, around.letters)
@@ -180,7 +181,8 @@ class QueueLead:
         except FloodmarkError as error:
             _log.info("losses_not_counted", queue=self.name, reason=error.detail)
             return
-        self._starts[topic_id, partition] = start
+        if topic_id == self.view.state.config.topic_id:
+            self._starts[topic_id, partition] = start
 
     def waits(self, place: Place) -> bool:
         """Whether a record was seen and is still to be delivered: it may be soon."""
