@@ -374,6 +374,22 @@ async def test_what_compaction_removed_is_not_waited_for() -> None:
     shard.end()
 
 
+async def test_a_dying_record_that_is_gone_stands_aside_for_those_behind_it() -> None:
+    """It is lost in its turn, and each of the others is sent once."""
+    letters = Letters()
+    shard = await Shard(letters=letters).made(dead_letter_topic="d", dead_letter_topic_id=TOPIC + 1)
+    shard.log.at_once = True
+    records = (await shard.receive(3)).records
+    shard.topic.gone = {records[1].place.offset}
+    assert await shard.settle(records, Action.REJECT) == [Settled.DONE] * 3
+    await shard.until(lambda: len(shard.lead.view.dead) == 2)
+    assert letters.asked == ["take over", "store", "store"]
+    assert [record.value for record in letters.stored] == [records[0].value, records[2].value]
+    info = description.info(shard.lead.view, ends={}, oldest_ms=None)
+    assert (info.dying, info.lost) == (0, 1)
+    shard.end()
+
+
 async def test_letters_that_retention_took_are_lost_whenever_they_are_to_be_delivered_again() -> None:
     """Each is counted, also where it was known before that the topic begins behind it."""
     shard = await Shard(letters=Letters()).made(dead_letter_topic="d", dead_letter_topic_id=TOPIC + 1)

@@ -187,6 +187,8 @@ class DeadLetters:
         for letter in letters:
             record = await self._queue.payload(letter.place)
             if record is None:
+                if batch:
+                    break  # It is told of in its turn, once those before it are stored.
                 gone.append((letter, None))
                 continue
             own = without_added(record)
