@@ -37,6 +37,8 @@ class Node:
         self.errors_of_settle: list[FloodmarkError] = []
         self.late: set[str] = set()
         self.paused = ""
+        self.may_settle = asyncio.Event()
+        self.may_settle.set()
         self.is_away = False
         """Every receive ends as ``Unavailable``."""
         self.changed = asyncio.Event()
@@ -66,6 +68,7 @@ class Node:
         """As ``QueueCalls.settle``."""
         self.requests.append([each.receipt for each in settlements])
         self.changed.set()
+        await self.may_settle.wait()
         if self.errors_of_settle:
             raise self.errors_of_settle.pop(0)
         return self._settle(settlements)
@@ -386,6 +389,24 @@ async def test_what_is_due_soon_is_extended_together_and_what_has_ended_not_at_a
         jobs.stop()
     assert {each.receipt for each in node.settled if each.action is Action.EXTEND} == {"r1", "r2"}
     assert {each.visible_ms for each in node.settled if each.action is Action.EXTEND} == {None}
+
+
+async def test_a_job_that_ends_while_it_is_extended_has_ended(caplog: pytest.LogCaptureFixture) -> None:
+    """What comes of the extension is nothing to it, and others are extended as before."""
+    node = Node(2, visible_ms=30)
+    node.late = {"r0"}
+    async with node.jobs(2) as jobs:
+        first, second = await taken(jobs, 2)
+        async with second:
+            async with first:
+                node.may_settle.clear()
+                await node.until(lambda: bool(node.requests))
+                assert node.requests == [["r0", "r1"]]
+            node.may_settle.set()
+            await node.until(lambda: ["r1"] in node.requests[1:])
+            assert not first.is_lost
+        jobs.stop()
+    assert "others may have it now" not in caplog.text
 
 
 async def test_a_thousand_at_most_are_extended_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from floodmark import Action, Client, ConsumedRecord, DeadLetter, QueueInfo, QueueRecord, Settlement
+from floodmark import Action, Client, ConsumedRecord, DeadLetter, Outcome, QueueInfo, QueueRecord, Settlement
 from floodmark.format import batch as codec
 from floodmark.format.limits import BATCH_BYTES_MAX, RECORD_HEADERS_MAX
 from floodmark.format.record import Record
@@ -48,13 +48,17 @@ async def received(client: Client, count: int) -> list[QueueRecord]:
 
 async def reject(client: Client, records: Sequence[QueueRecord], reason: str = "no good") -> None:
     settlements = [Settlement(record.receipt, Action.REJECT, reason=reason) for record in records]
-    await client.queues.settle("jobs", settlements)
+    assert set(await client.queues.settle("jobs", settlements)) == {Outcome.DONE}
 
 
 async def letters(client: Client) -> list[DeadLetter]:
-    """In order of their numbers, once none is on its way."""
-    await until(client, lambda queue: not queue.dying)
-    return [letter async for letter in client.queues.dead("jobs")]
+    """In order of their numbers, once none is on its way: stored, and not only decided."""
+    while True:
+        info = await until(client, lambda queue: not queue.dying)
+        found = [letter async for letter in client.queues.dead("jobs")]
+        if len(found) == info.dead:
+            assert not info.lost
+            return found
 
 
 async def until(client: Client, holds: Any) -> QueueInfo:
@@ -147,23 +151,35 @@ async def _is_whole(cluster: NodeCluster, node: TestNode, letter: DeadLetter, re
 @pytest.mark.long
 @pytest.mark.parametrize("zstd", [True, False])
 async def test_what_could_be_stored_once_can_be_stored_as_a_letter(tmp_path: Path, zstd: bool) -> None:
-    """A record that fills a whole batch is compressed, and if that is no use has no headers more."""
+    """A record that fills a whole batch is compressed, and if that is no use has no headers more. It is read
+    at every node, and delivered again there."""
     size = BATCH_BYTES_MAX - (100 if not zstd else 1)
     value = b"z" * size if zstd else random.Random(7).randbytes(size)
-    async with NodeCluster.running(tmp_path, 1) as cluster, Client(cluster["n1"].url) as client:
-        await client.topics.create("orders", config={"max_record_bytes": BATCH_BYTES_MAX})
+    async with NodeCluster.running(tmp_path, 4) as cluster, Client(cluster["n1"].url) as client:
+        limit = {"max_record_bytes": BATCH_BYTES_MAX}
+        await client.topics.create("orders", config=limit, replication_factor=1)
+        await client.topics.create("jobs.dead", config=limit, replication_factor=2)
         await client.queues.put("jobs", "orders")
         await store(cluster, Record(None, b"k", value), zstd=zstd)
         await reject(client, await received(client, 1))
         (letter,) = await letters(client)
-        record = (await client.queues.dead_letter("jobs", letter.id)).record
-        assert record is not None
-        assert (record.key, record.value == value) == (b"k", True)
-        assert len(record.headers.pairs) == (ADDED if zstd else 0)
         assert (letter.reason, letter.topic, letter.offset) == ("no good", "orders", 0)
-        await client.queues.replay("jobs")
-        (again,) = await received(client, 1)
-        assert again.value == value
+        for node in await _roles(cluster):
+            assert letter.dead_letter is not None
+            offset = letter.dead_letter.offset
+            async with Client(node.url) as there:
+                shown = (await there.queues.dead_letter("jobs", letter.id)).record
+                assert shown is not None
+                async with there.read("jobs.dead", partition=0, start=offset) as reader:
+                    consumed = await anext(aiter(reader))
+                for record in (shown, consumed):
+                    assert (record.key, record.value == value) == (b"k", True)
+                    assert len(record.headers.pairs) == (ADDED if zstd else 0)
+                await there.queues.replay("jobs")
+                (again,) = await received(there, 1)
+                assert again.value == value
+                await reject(there, [again])
+            (letter,) = await letters(client)
 
 
 async def test_a_letter_that_its_topic_does_not_allow_holds_back_letters_alone(
