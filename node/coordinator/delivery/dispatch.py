@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from floodmark.errors import FloodmarkError
@@ -264,17 +264,19 @@ class Dispatch:
             passed[topic_id, each.partition] = self._ahead.take(partition, view.next_of(each.partition))
         records: list[Delivered] = []
         for given in leased.given:
-            seen, payloads = passed.get((given.topic_id, given.partition), _NONE)
-            by_offset = dict(zip([each.offset for each in seen], payloads, strict=True))
-            found = [
-                (place, by_offset.pop(place.offset, None) or kept.pop(place)) for place in _places(given)
-            ]
+            at = (given.topic_id, given.partition)
+            seen, payloads = passed.pop(at, _NONE)
+            found: Iterable[tuple[Place, Payload | None]]
+            if len(seen) == len(given.offsets) and not ask.again:
+                found = zip(_places(given), payloads, strict=True)  # All that was passed.
+            else:
+                by_offset = dict(zip([each.offset for each in seen], payloads, strict=True))
+                found = [
+                    (place, by_offset.pop(place.offset, None) or kept.pop(place)) for place in _places(given)
+                ]
+                left = [each for each in seen if each.offset in by_offset]
+                passed[at] = (left, list(by_offset.values()))
             records += _delivered(found, given.deliveries, ask.lease, leased.visible_ms)
-            if len(by_offset) != len(seen):
-                passed[given.topic_id, given.partition] = (
-                    [each for each in seen if each.offset in by_offset],
-                    list(by_offset.values()),
-                )
         for (_, number), (seen, payloads) in passed.items():
             for record, payload in zip(seen, payloads, strict=True):
                 if record.deliver_at_ms <= now_ms:
@@ -331,7 +333,7 @@ def _places(given: Given) -> list[Place]:
 
 
 def _delivered(
-    found: Sequence[tuple[Place, Payload | None]], deliveries: int, lease_number: int, visible_ms: int
+    found: Iterable[tuple[Place, Payload | None]], deliveries: int, lease_number: int, visible_ms: int
 ) -> list[Delivered]:
     records = []
     for place, payload in found:
