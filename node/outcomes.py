@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import TracebackType
+
 from floodmark.errors import (
     Conflict,
     FeatureLevelNeeded,
@@ -13,6 +15,7 @@ from floodmark.errors import (
     ServerError,
     StorageFull,
     StorageUnavailable,
+    TooManyRequests,
     Unavailable,
     UnknownTopic,
 )
@@ -27,6 +30,25 @@ FULL_RETRY_AFTER_S = 2.0
 def unknown(reason: str) -> OutcomeUnknown:
     """It may or may not have been stored."""
     return OutcomeUnknown(f"it may or may not have been stored: {reason}; an idempotent retry is safe")
+
+
+class PartDone:
+    """What fails within is ``OutcomeUnknown`` where something was stored, or may be, for the same answer: the
+    error itself says that nothing was."""
+
+    __slots__ = ("_is_begun",)
+
+    def __init__(self, *, is_begun: bool) -> None:
+        self._is_begun = is_begun
+
+    def __enter__(self) -> None:
+        """Nothing has failed yet."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._is_begun and isinstance(error, Unavailable | TooManyRequests):
+            raise unknown(f"a part of it may be: {error.detail}") from error
 
 
 def unknown_topic(name: str) -> UnknownTopic:

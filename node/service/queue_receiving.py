@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
-from floodmark.errors import InvalidRequest
+from floodmark.errors import FloodmarkError, InvalidRequest
 from floodmark.format.names import check_name
 
 from node.broker.queues import Place
@@ -19,7 +19,7 @@ from node.metadata.levels import QUEUES
 from node.service import queue_receipt
 from node.service.answer_budget import SMALL_BYTES, Hold
 from node.service.at_coordinator import at_coordinator
-from node.service.policy import Operation, queue, topic
+from node.service.policy import Operation, Resource, queue, topic
 from node.service.queue_delivery import STEP_S, Ending, HandedOut, HandedOver, TakeRecords
 from node.service.queue_receipt import Delivery
 from node.service.queue_settling import End, EndedDelivery, check_ends, ended, endings_of
@@ -85,25 +85,38 @@ async def receive(at: Service, context: RequestContext, wanted: Wanted, hold: Ho
     endings = endings_of(at, context, wanted.queue, wanted.ends)
     found, leader, _ = await _take(at, context, wanted, hold, endings, wait_s=0.0)
     settled = found.settled
-    if not found.records and wanted.wait_s > 0:
-        permits = [
-            at.open_reads.permit(context, Operation.READ, each) for each in (of_queue, topic(known.topic))
-        ]
-        async with AsyncExitStack() as allowed:
-            for permit in permits:
-                await allowed.enter_async_context(permit.while_allowed())
-            waiting = _take(at, context, wanted, hold, (), wait_s=wanted.wait_s)
-            if (brought := await at.unless_draining(waiting)) is not None:
+    try:
+        if not found.records and wanted.wait_s > 0:
+            brought = await _wait(at, context, wanted, hold, (of_queue, topic(known.topic)))
+            if brought is not None:
                 found, leader, _ = brought
-        for permit in permits:
-            permit.check()
-    await at.queue_topics.check_records(
-        at, context.within(STEP_S), wanted.queue, {each.topic_id for each in found.records}
-    )
+        await at.queue_topics.check_records(
+            at, context.within(STEP_S), wanted.queue, {each.topic_id for each in found.records}
+        )
+    except FloodmarkError:
+        # What was settled is told: an error may say that nothing was done. The next receive meets it again.
+        if not settled:
+            raise
+        found = HandedOver([])
     hold.more(sum(each.size + _RECORD_BYTES for each in found.records))
     hold.page_is_made()
     jobs = _jobs(at, context, wanted.queue, found.records)
     return Jobs(jobs, ended(wanted.ends, settled).settled, found.paused, leader)
+
+
+async def _wait(
+    at: Service, context: RequestContext, wanted: Wanted, hold: Hold, resources: Sequence[Resource]
+) -> Served[HandedOver] | None:
+    """The second question, for as long as whoever asks may read these; None where the node stops."""
+    permits = [at.open_reads.permit(context, Operation.READ, each) for each in resources]
+    async with AsyncExitStack() as allowed:
+        for permit in permits:
+            await allowed.enter_async_context(permit.while_allowed())
+        waiting = _take(at, context, wanted, hold, (), wait_s=wanted.wait_s)
+        brought = await at.unless_draining(waiting)
+    for permit in permits:
+        permit.check()
+    return brought
 
 
 async def _take(

@@ -310,6 +310,51 @@ async def test_a_lease_that_is_under_way_when_the_lead_ends_is_unknown() -> None
         await receiving
 
 
+async def test_what_fails_once_a_part_is_stored_does_not_say_that_nothing_was() -> None:
+    """An acknowledgement is stored, and then nobody confirms that the other delivery is over. Where
+    nothing was stored, that is what is said."""
+    shard = await Shard(count=2).made()
+    first, second = (await shard.received(1))[0], (await shard.received(1))[0]
+    done = shard.settle([second], Action.ACK)
+    await shard.until(lambda: bool(shard.log.frames))
+    shard.log.go_on()
+    assert await done == [Settled.DONE]
+
+    async def lead_ends() -> None:
+        shard.log.leads = False
+
+    shard.log.while_confirming = lead_ends
+    with pytest.raises(NotLeaderOrFollower):
+        await shard.settle([second], Action.NACK)
+    shard.log.leads = True
+    mixed = [
+        Settlement(place=each.place, lease=each.lease, action=action)
+        for each, action in ((first, Action.ACK), (second, Action.NACK))
+    ]
+    settling = asyncio.create_task(shard.lead.settle(mixed, deadline=soon()))
+    await shard.until(lambda: bool(shard.log.frames))
+    shard.log.go_on()
+    with pytest.raises(OutcomeUnknown, match="a part of it may be"):
+        await settling
+    shard.end()
+
+
+async def test_a_worker_whose_acknowledgement_is_stored_waits_when_the_lead_ends() -> None:
+    """It is not told that nothing was stored."""
+    shard = await Shard(count=1).made()
+    shard.topic.counts = [1, 0]
+    (record,) = await shard.received(1)
+    said = [Settlement(place=record.place, lease=record.lease, action=Action.ACK)]
+    request = Receive(worker="w", max_records=1, wait_s=5, settle=said)
+    receiving = asyncio.create_task(shard.lead.receive(request, deadline=soon()))
+    await shard.until(lambda: bool(shard.log.frames))
+    shard.log.go_on()
+    await shard.until(lambda: shard.lead.dispatch.waiting == 1)
+    shard.end()
+    with pytest.raises(OutcomeUnknown):
+        await receiving
+
+
 async def test_a_receiver_that_leaves_leases_nothing() -> None:
     shard = await Shard(count=0).made()
     leaving, staying = shard.receive(5), shard.receive(5)

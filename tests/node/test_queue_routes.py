@@ -423,6 +423,25 @@ async def test_a_worker_has_so_many_and_no_more(ask: Asking) -> None:
     assert third["value"] == 2
 
 
+async def test_what_was_acknowledged_is_told_though_the_wait_for_more_fails(ask: Asking) -> None:
+    """The queue is deleted meanwhile: who acknowledged nothing hears of that."""
+    node = ask.cluster["n1"]
+    await ask.done(node, "PUT", QUEUE, SETTINGS)
+    await ask.produce("orders", 0, 1)
+    (record,) = await _received(ask, node)
+    receipt = record["receipt"]
+    waits = f"{_RECEIVE}?wait=20s"
+    acking = asyncio.create_task(ask(node, "POST", waits, {"ack": [receipt]}))
+    other = asyncio.create_task(ask(node, "POST", waits))
+    async with asyncio.timeout(10):
+        while (await ask.done(node, "GET", QUEUE))["in_flight"]:  # noqa: ASYNC110 - an answer tells
+            await asyncio.sleep(0)
+    assert (await ask(node, "DELETE", QUEUE))[0] == 204
+    status, found = await acking
+    assert (status, found) == (200, {"records": [], "settled": [{"receipt": receipt, "result": "done"}]})
+    assert (await other)[1]["code"] == "unknown_queue"
+
+
 async def test_a_quota_of_what_is_fetched_goes_for_queues_too(ask: Asking) -> None:
     """Beyond it nothing is delivered, and so nothing waits for its time to be up."""
     node = ask.cluster["n1"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import structlog
 from floodmark.errors import FloodmarkError, UnknownQueue
 
+from node import outcomes
 from node.coordinator.delivery.around import QueuesAround
 from node.coordinator.delivery.dead_letters import DeadLetters
 from node.coordinator.delivery.dispatch import Dispatch
@@ -149,7 +150,8 @@ class QueueLead:
         decision = settling.settle(self.view, settlements, now_ms=self.around.wall_ms())
         await self.stored(self.put(decision), deadline)
         if decision.answer.count(Settled.DONE) != len(decision.answer):
-            await self._proposals.confirm(deadline)
+            with outcomes.PartDone(is_begun=bool(decision.pairs)):
+                await self._proposals.confirm(deadline)
         return decision.answer
 
     async def receive(self, request: Receive, *, deadline: float) -> Received:
@@ -158,17 +160,20 @@ class QueueLead:
         self.check_exists()
         settled: Sequence[Settled] = ()
         entry: Entry | None = None
+        is_begun = False
         if request.settle:
             decision = settling.settle(self.view, request.settle, now_ms=self.around.wall_ms())
-            settled, entry = decision.answer, self.put(decision)
-        try:
-            found = await self.dispatch.receive(request)
-        finally:
-            # Also for a caller who leaves meanwhile: what it settled is settled.
-            self.look_soon()
-        await self.stored(found.entry or entry, deadline)
+            settled, entry, is_begun = decision.answer, self.put(decision), bool(decision.pairs)
+        with outcomes.PartDone(is_begun=is_begun):
+            try:
+                found = await self.dispatch.receive(request)
+            finally:
+                # Also for a caller who leaves meanwhile: what it settled is settled.
+                self.look_soon()
+            await self.stored(found.entry or entry, deadline)
         if settled and settled.count(Settled.DONE) != len(settled):
-            await self._proposals.confirm(deadline)
+            with outcomes.PartDone(is_begun=is_begun or found.entry is not None):
+                await self._proposals.confirm(deadline)
         return Received(records=found.records, settled=settled, paused=found.paused)
 
     def passed(self, topic_id: int, partition: int, start: int) -> None:

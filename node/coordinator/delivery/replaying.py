@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from floodmark.format.record import Record
 
+from node import outcomes
 from node.coordinator.queues import dead_letters
 from node.coordinator.queues.dead_letters import Letter
 from node.coordinator.queues.leasing import key_hash
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 async def replay(lead: QueueLead, request: Replay, *, deadline: float) -> int:
     """How many are on their way now. Each step of them is stored before the next one: after a failure the
-    same may be asked again. Raises what reading and storing raise."""
+    same may be asked again. Raises what reading and storing raise, ``OutcomeUnknown`` where some are on their
+    way already."""
     view, now_ms = lead.view, lead.around.wall_ms()
     every_ms = 1_000 / request.per_second if request.per_second else 0.0
     needs_records = bool(
@@ -30,38 +32,41 @@ async def replay(lead: QueueLead, request: Replay, *, deadline: float) -> int:
     fits = _fitting(request)
     begun = 0
     for some in _parts(lead, request.letters):
-        letters = [Letter(name, 0) for name, _ in some]
-        if needs_records:
-            letters = [
-                Letter(name, key_hash(record.key)) for name, record in await _read(lead, some) if fits(record)
-            ]
-        if every_ms:
-            letters = [
-                each._replace(due_ms=now_ms + int((begun + place) * every_ms))
-                for place, each in enumerate(letters)
-            ]
-        if letters:
-            begun += await lead.decide(
-                lambda queue, letters=letters: dead_letters.replay(queue, letters),  # type: ignore[misc]
-                deadline=deadline,
-                is_sure=True,
-            )
-    await lead.confirm(deadline)
+        with outcomes.PartDone(is_begun=begun > 0):
+            letters = [Letter(name, 0) for name, _ in some]
+            if needs_records:
+                read = await _read(lead, some)
+                letters = [Letter(name, key_hash(record.key)) for name, record in read if fits(record)]
+            if every_ms:
+                letters = [
+                    each._replace(due_ms=now_ms + int((begun + place) * every_ms))
+                    for place, each in enumerate(letters)
+                ]
+            if letters:
+                begun += await lead.decide(
+                    lambda queue, letters=letters: dead_letters.replay(queue, letters),  # type: ignore[misc]
+                    deadline=deadline,
+                    is_sure=True,
+                )
+    with outcomes.PartDone(is_begun=begun > 0):
+        await lead.confirm(deadline)
     return begun
 
 
 async def purge(lead: QueueLead, names: Iterable[DeadName] | None, *, deadline: float) -> int:
-    """Take them off the list; how many that were."""
+    """Take them off the list; how many that were. Raises likewise."""
     gone = 0
     todo = list(lead.view.dead if names is None else dict.fromkeys(names))
     for begin in range(0, len(todo), PAIRS_PER_STEP):
         some = todo[begin : begin + PAIRS_PER_STEP]
-        gone += await lead.decide(
-            lambda queue, some=some: dead_letters.purge_dead(queue, some),  # type: ignore[misc]
-            deadline=deadline,
-            is_sure=True,
-        )
-    await lead.confirm(deadline)
+        with outcomes.PartDone(is_begun=gone > 0):
+            gone += await lead.decide(
+                lambda queue, some=some: dead_letters.purge_dead(queue, some),  # type: ignore[misc]
+                deadline=deadline,
+                is_sure=True,
+            )
+    with outcomes.PartDone(is_begun=gone > 0):
+        await lead.confirm(deadline)
     return gone
 
 
