@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, cast
 
 import pytest
@@ -61,7 +62,7 @@ class Node:
         if first == self.delivered:
             await asyncio.sleep(wait_s)
         return Received(
-            [self._record(number) for number in range(first, self.delivered)], outcomes, self.paused
+            [self.record(number) for number in range(first, self.delivered)], outcomes, self.paused
         )
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[Outcome]:
@@ -77,7 +78,8 @@ class Node:
         self.settled += settlements
         return [Outcome.LATE if each.receipt in self.late else Outcome.DONE for each in settlements]
 
-    def _record(self, number: int) -> QueueRecord:
+    def record(self, number: int) -> QueueRecord:
+        """As it is delivered."""
         return QueueRecord(
             topic="t",
             partition=0,
@@ -105,9 +107,19 @@ class Node:
 
     def jobs(self, concurrency: int = 1, **options: Any) -> Jobs:
         """Those of one worker; several at once need their blocks."""
-        settles_last = concurrency == 1
-        made = JobsOptions(concurrency=concurrency, settles_last=settles_last, timeout_s=10.0, **options)
+        options = {"settles_last": concurrency == 1, "timeout_s": 10.0, "drain_s": 5.0, **options}
+        made = JobsOptions(concurrency=concurrency, **options)
         return Jobs(cast(QueueCalls, self), made)
+
+
+@contextlib.asynccontextmanager
+async def worked_on(*jobs: Job) -> AsyncIterator[None]:
+    """In their blocks, which would log what a test raises, and go on."""
+    for job in jobs:
+        await job.__aenter__()
+    yield
+    for job in jobs:
+        await job.__aexit__(None, None, None)
 
 
 async def taken(jobs: Jobs, count: int) -> list[Job]:
@@ -198,7 +210,7 @@ async def test_jobs_that_nobody_ends_are_told_of_once(
     node = Node(10)
     async with node.jobs(2) as jobs:
         first, second = await taken(jobs, 2)
-        async with first, second:
+        async with worked_on(first, second):
             waiting = asyncio.create_task(jobs.take())
             await asyncio.sleep(0.05)
         await waiting
@@ -290,7 +302,7 @@ async def test_what_ends_badly_is_told_with_its_reason_and_its_delay(
         with pytest.raises(asyncio.CancelledError):
             async with released:
                 raise asyncio.CancelledError
-        async with acked:
+        async with worked_on(acked):
             with pytest.raises(NotUsable):
                 jobs.begin(acked)
             await acked.ack()
@@ -330,7 +342,7 @@ async def test_closing_waits_for_what_is_in_hand_and_not_for_ever(caplog: pytest
     node = Node(1)
     jobs = node.jobs(2, drain_s=0.01)
     (slow,) = await taken(jobs, 1)
-    async with slow:
+    async with worked_on(slow):
         await asyncio.wait_for(jobs.aclose(), 10)
         assert node.ended(Action.RELEASE) == ["r0"]
     assert "1 jobs did not end within 0 s and are given back" in caplog.text
@@ -382,7 +394,7 @@ async def test_what_is_due_soon_is_extended_together_and_what_has_ended_not_at_a
         ended, held = await taken(jobs, 2)
         async with ended:
             pass
-        async with held:
+        async with worked_on(held):
             await node.until(lambda: bool(node.requests))
             assert node.requests[0] == ["r1", "r2"], "in one request"
             await node.until(lambda: len(node.requests) == 2)
@@ -391,14 +403,25 @@ async def test_what_is_due_soon_is_extended_together_and_what_has_ended_not_at_a
     assert {each.visible_ms for each in node.settled if each.action is Action.EXTEND} == {None}
 
 
+async def test_what_is_due_in_a_moment_is_extended_with_what_is_due_now() -> None:
+    """As a request for each of many jobs would be many requests."""
+    node = Node(0)
+    kept = leases.Leases("q", node.settle)
+    for number, visible_s in enumerate((0.30, 0.33, 3_600)):
+        kept.add(Job(node.record(number), node.jobs()), visible_s)
+    await node.until(lambda: bool(node.requests))
+    await kept.close()
+    assert node.requests == [["r0", "r1"]]
+
+
 async def test_a_job_that_ends_while_it_is_extended_has_ended(caplog: pytest.LogCaptureFixture) -> None:
     """What comes of the extension is nothing to it, and others are extended as before."""
     node = Node(2, visible_ms=30)
     node.late = {"r0"}
     async with node.jobs(2) as jobs:
         first, second = await taken(jobs, 2)
-        async with second:
-            async with first:
+        async with worked_on(second):
+            async with worked_on(first):
                 node.may_settle.clear()
                 await node.until(lambda: bool(node.requests))
                 assert node.requests == [["r0", "r1"]]
@@ -432,7 +455,7 @@ async def test_a_job_whose_time_was_up_is_marked_and_its_end_is_not_told(
     node.late = {"r0"}
     async with node.jobs(2) as jobs:
         lost, kept = await taken(jobs, 2)
-        async with lost, kept:
+        async with worked_on(lost, kept):
             await node.until(lambda: lost.is_lost and sum("r1" in each for each in node.requests) >= 3)
         jobs.stop()
         assert (lost.is_lost, kept.is_lost) == (True, False)
@@ -447,7 +470,7 @@ async def test_what_may_not_be_extended_is_given_up_and_told_of(caplog: pytest.L
     async with node.jobs() as jobs:
         (job,) = await taken(jobs, 1)
         node.errors_of_settle = [Forbidden("no more")]
-        async with job:
+        async with worked_on(job):
             await node.until(lambda: bool(node.requests))
             await asyncio.sleep(0.05)
             assert node.requests == [["r0"]]
@@ -460,7 +483,7 @@ async def test_time_that_was_asked_for_counts_from_then_on() -> None:
     node = Node(1, visible_ms=60)
     async with node.jobs() as jobs:
         (job,) = await taken(jobs, 1)
-        async with job:
+        async with worked_on(job):
             await job.extend(3_600)
             assert node.settled[0].visible_ms == 3_600_000
             await asyncio.sleep(0.1)
