@@ -72,7 +72,8 @@ async def empty_queue(site: Site) -> None:
                 await asyncio.sleep(_AGAIN_S)
             elif not got:
                 state = await worker.calls.look()
-                empty = empty + 1 if state is not None and state.depth == 0 else 0
+                if state is not None:  # else: the node whose turn it was is not there
+                    empty = empty + 1 if state.depth == 0 else 0
                 await asyncio.sleep(_TICK_S)
     finally:
         await worker.close()
