@@ -489,3 +489,43 @@ async def test_time_that_was_asked_for_counts_from_then_on() -> None:
             await asyncio.sleep(0.1)
             assert len(node.requests) == 1, "nothing is due for twenty minutes"
         jobs.stop()
+
+
+async def test_one_that_is_due_sooner_is_extended_before_those_that_were_there() -> None:
+    """Whoever waits for the next one is woken."""
+    node = Node(0)
+    kept = leases.Leases("q", node.settle)
+    kept.add(Job(node.record(0), node.jobs()), 3_600)
+    await asyncio.sleep(0.01)
+    kept.add(Job(node.record(1), node.jobs()), 0.03)
+    await node.until(lambda: bool(node.requests))
+    await kept.close()
+    assert node.requests == [["r1"]]
+
+
+async def test_an_extension_waits_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would be asked again as fast as it can."""
+    asked: list[float | None] = []
+
+    def delay(_: object, hint_s: float | None = None) -> float:
+        asked.append(hint_s)
+        return 0.001
+
+    monkeypatch.setattr(pacing.Backoff, "next_delay_s", delay)
+    node = Node(0)
+    node.errors_of_settle = [Unavailable("later", retry_after_s=7), Unavailable("later")]
+    kept = leases.Leases("q", node.settle)
+    kept.add(Job(node.record(0), node.jobs()), 0.03)
+    await node.until(lambda: len(node.requests) >= 3)
+    await kept.close()
+    assert asked == [7, None]
+
+
+async def test_a_thousand_at_most_are_received_at_once() -> None:
+    """As nodes give no more."""
+    node = Node(3)
+    async with node.jobs(1_000, prefetch=1_000, idle_s=0) as jobs:
+        for job in await taken(jobs, 3):
+            async with job:
+                pass
+    assert max(node.wanted) == 1_000
