@@ -161,3 +161,18 @@ async def test_memory_is_bounded_where_nothing_is_stored(monkeypatch: pytest.Mon
     await asyncio.wait_for(settler.close(0.01), 10)
     with pytest.raises(ReceiptExpired):
         await waiting
+
+
+async def test_what_is_put_back_goes_before_what_came_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a receive takes no more along than a request may have."""
+    monkeypatch.setattr(settling, "AT_ONCE", 2)
+    node = Node()
+    settler = Settler("q", node.send)
+    settler.leave_to_receive()
+    for receipt in "abc":
+        await settler.add(ack(receipt))
+    taken = settler.take_along()
+    assert [ending.settlement.receipt for ending in taken] == ["a", "b"]
+    settler.put_back(taken)
+    await settler.close(10)
+    assert node.sent == [["a", "b"], ["c"]]
