@@ -10,6 +10,7 @@ from floodmark.errors import Forbidden, InvalidRequest, OutcomeUnknown, ReceiptE
 from floodmark.queues import settling
 from floodmark.queues.settling import Settler
 from floodmark.queues.shapes import Action, Outcome, Settlement
+from floodmark.transport import pacing
 
 
 class Node:
@@ -161,6 +162,23 @@ async def test_memory_is_bounded_where_nothing_is_stored(monkeypatch: pytest.Mon
     await asyncio.wait_for(settler.close(0.01), 10)
     with pytest.raises(ReceiptExpired):
         await waiting
+
+
+async def test_it_waits_before_it_asks_again_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would ask as fast as it can."""
+    asked: list[float | None] = []
+
+    def delay(_: object, hint_s: float | None = None) -> float:
+        asked.append(hint_s)
+        return 0.001
+
+    monkeypatch.setattr(pacing.Backoff, "next_delay_s", delay)
+    node = Node()
+    node.errors = [Unavailable("later", retry_after_s=7), Unavailable("later")]
+    settler = Settler("q", node.send)
+    await settler.add(ack("a"))
+    await settler.close(10)
+    assert (node.sent, asked) == ([["a"]] * 3, [7, None])
 
 
 async def test_what_is_put_back_goes_before_what_came_later(monkeypatch: pytest.MonkeyPatch) -> None:
