@@ -121,9 +121,10 @@ async def test_a_killed_coordinator_costs_no_member_and_no_record(tmp_path: Path
         readers, writer, reached = Readers(cluster), Writer(client), dict[int, int]()
         async with readers.running():
             before = await _settled(client)
-            changes = readers.changes
             writing = asyncio.create_task(writer.run())
             watching = asyncio.create_task(_commits_go_on(client, reached))
+            await readers.have(writer.ends)  # A reader hears of what it has a moment after it is settled.
+            changes = readers.changes
             began = asyncio.get_running_loop().time()
             for _ in range(kills):
                 await readers.have(writer.ends)
