@@ -9,7 +9,7 @@ from tests.simulation.run import simulate
 
 FOUND_BY = {
     Safeguard.C1: 10,
-    Safeguard.C2: 12,
+    Safeguard.C2: 15,
     Safeguard.C3: 53,
     Safeguard.C4: 0,
     Safeguard.H1: 12,
