@@ -22,6 +22,8 @@ class Ledger:
     topic: str
     partitions: int
     record_bytes: int = 200
+    rest_s: float = 0.0
+    """How long it waits after every hundred records."""
     sent: int = 0
     acknowledged: dict[int, tuple[int, int]] = field(default_factory=dict)
     """number -> (partition, offset)"""
@@ -36,7 +38,7 @@ class Ledger:
 
     @contextlib.asynccontextmanager
     async def writing(self, urls: list[str]) -> AsyncIterator[None]:
-        """Write at full speed while the body runs; on leaving, every record is settled."""
+        """Write all the time while the body runs; on leaving, every record is settled."""
         stop = asyncio.Event()
         task = asyncio.create_task(self._write(urls, stop))
         try:
@@ -61,6 +63,8 @@ class Ledger:
                     self.sent += 1
                     ack = await producer.send(self.value(number), partition=number % self.partitions)
                     pending.append((number, ack))
+                    if self.rest_s and number % 100 == 0:
+                        await asyncio.sleep(self.rest_s)
                     if len(pending) >= _WINDOW:
                         await self._settle(pending[: _WINDOW // 2])
                         del pending[: _WINDOW // 2]
