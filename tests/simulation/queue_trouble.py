@@ -39,6 +39,10 @@ class Trouble:
         """Whether a leader hears of what retention took before what it does now."""
         return self._rng.random() < LOOKS
 
+    def ends_all(self) -> bool:
+        """Whether a worker settles all that it has in one request, old and new."""
+        return self._rng.random() < 0.3
+
     def holds_on(self, place: Place) -> bool:
         """Whether a worker is not done with a record yet: some take long, and more where what is called is
         broken, until after a pause or until their time is up."""

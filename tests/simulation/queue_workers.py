@@ -180,7 +180,10 @@ class Workers:
         count = self._rng.randint(1, len(process.in_hand))
         chosen = self._rng.sample(process.in_hand, count)
         if self._faults and self._trouble is not None:
-            chosen = [each for each in chosen if not self._trouble.holds_on(each[0])]
+            if self._trouble.ends_all():
+                chosen = list(process.in_hand)
+            else:
+                chosen = [each for each in chosen if not self._trouble.holds_on(each[0])]
         asked = self._ends(chosen)
 
         def told(answers: Any) -> None:
