@@ -16,9 +16,11 @@ from floodmark.errors import (
     InvalidRequest,
     NoCommittedOffset,
     NotUsable,
+    OutcomeUnknown,
     UnknownGroup,
     UnknownTopic,
 )
+from floodmark.groups.member import Member
 from floodmark.sync import Client as SyncClient
 
 from node.http.app import create_app
@@ -107,6 +109,32 @@ async def test_a_group_goes_on_where_it_was(client: Client, filled: str) -> None
     latest = client.consume(filled, group="new", start="latest", follow=False)
     assert [record async for record in latest] == []
     assert await committed(client, "new") == {0: 10, 1: 10, 2: 10}, "what comes now is missed by nobody"
+
+
+async def test_what_may_have_been_done_is_asked_again(
+    client: Client, filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A heartbeat or a commit whose outcome stays unknown ends nothing: to repeat them does no harm."""
+    lost: Counter[str] = Counter()
+
+    def losing(name: str) -> None:
+        ask = getattr(Member, name)
+
+        async def asked(self: Member, *arguments: Any) -> Any:
+            found = await ask(self, *arguments)
+            if lost[name] < 2:
+                lost[name] += 1
+                raise OutcomeUnknown("it may have been stored")
+            return found
+
+        monkeypatch.setattr(Member, name, asked)
+
+    losing("heartbeat")
+    losing("commit")
+    seen: list[tuple[int, int]] = []
+    async with running(client.consume(filled, group="g", session_timeout_s=1.0), seen):
+        await until(lambda: len(seen) == 30 and lost == {"heartbeat": 2, "commit": 2})
+    assert await committed(client) == {0: 10, 1: 10, 2: 10}
 
 
 async def test_members_share_the_partitions_and_hand_over_without_a_repeat(

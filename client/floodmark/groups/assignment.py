@@ -17,7 +17,7 @@ from floodmark.groups.owned import Owned, stop_all
 from floodmark.groups.shapes import Assigned
 from floodmark.groups.standing import Standing
 from floodmark.transport.http import Transport
-from floodmark.transport.pacing import Backoff
+from floodmark.transport.pacing import Backoff, may_pass
 
 _FETCH_BYTES_MIN: Final = 64 << 10
 _FETCH_BYTES_MAX: Final = 4 << 20
@@ -66,7 +66,7 @@ class Assignment:
             except FENCED:
                 standing.lose()
             except FloodmarkError as error:
-                if error.retriable:
+                if may_pass(error):
                     await asyncio.sleep(backoff.next_delay_s(error.retry_after_s))
                     continue
                 standing.fail(error)

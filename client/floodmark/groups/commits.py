@@ -11,6 +11,7 @@ from floodmark.groups.member import FENCED, Member, ToCommit
 from floodmark.groups.options import ConsumeOptions
 from floodmark.groups.owned import Owned
 from floodmark.groups.standing import Standing
+from floodmark.transport.pacing import may_pass
 
 _PAUSE_S: Final = 0.05
 """Between two commits while records are done with: the newest positions go with the next one."""
@@ -43,7 +44,7 @@ class Commits:
             try:
                 await self.commit_done(list(standing.owned.values()))
             except FloodmarkError as error:
-                if not error.retriable:
+                if not may_pass(error):
                     standing.fail(error)
                     return
             await asyncio.sleep(_PAUSE_S)

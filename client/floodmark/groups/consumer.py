@@ -20,6 +20,7 @@ from floodmark.groups.owned import Chunk, Owned, stop_all
 from floodmark.groups.shapes import GroupRecord, TopicPartition
 from floodmark.groups.standing import Standing
 from floodmark.transport.http import Transport
+from floodmark.transport.pacing import may_pass
 
 _LOG: Final = logging.getLogger("floodmark")
 
@@ -148,7 +149,7 @@ class GroupConsumer:
                 if self._options.commits_by_itself:
                     await self._commits.commit_done(owned)
         except FloodmarkError as error:
-            if not error.retriable:
+            if not may_pass(error):
                 raise
             _LOG.warning("group %s: the last positions were not committed: %s", self._options.group, error)
         finally:

@@ -15,9 +15,9 @@ from floodmark.queues.calls import QueueCalls
 from floodmark.queues.job import Job
 from floodmark.queues.leases import Leases
 from floodmark.queues.options import AT_ONCE_MAX, JobsOptions
-from floodmark.queues.settling import Settler, may_pass
+from floodmark.queues.settling import Settler
 from floodmark.queues.shapes import Action, QueueRecord, Settlement
-from floodmark.transport.pacing import Backoff
+from floodmark.transport.pacing import Backoff, may_pass
 
 _LOG: Final = logging.getLogger("floodmark")
 _STOP_S: Final = 0.25

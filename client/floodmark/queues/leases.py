@@ -10,9 +10,9 @@ from typing import Final
 
 from floodmark.errors import FloodmarkError
 from floodmark.queues.job import Job
-from floodmark.queues.settling import AT_ONCE, Send, may_pass
+from floodmark.queues.settling import AT_ONCE, Send
 from floodmark.queues.shapes import Outcome, Settlement
-from floodmark.transport.pacing import Backoff
+from floodmark.transport.pacing import Backoff, may_pass
 
 _LOG: Final = logging.getLogger("floodmark")
 _PART: Final = 3

@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from floodmark.errors import FloodmarkError, InvalidRequest, OutcomeUnknown, ReceiptExpired
+from floodmark.errors import FloodmarkError, InvalidRequest, ReceiptExpired
 from floodmark.queues.shapes import Outcome, Settlement
-from floodmark.transport.pacing import Backoff
+from floodmark.transport.pacing import Backoff, may_pass
 
 _LOG: Final = logging.getLogger("floodmark")
 AT_ONCE: Final = 1000
@@ -22,12 +22,6 @@ _LATE: Final = (
 )
 
 Send = Callable[[Sequence[Settlement]], Awaitable[Sequence[Outcome]]]
-
-
-def may_pass(error: FloodmarkError) -> bool:
-    """Whether to ask again: also where it may have been done, as no request of a worker's does more when it
-    is done twice."""
-    return error.retriable or isinstance(error, OutcomeUnknown)
 
 
 class Ending:

@@ -6,6 +6,8 @@ import random
 import time
 from typing import Final
 
+from floodmark.errors import FloodmarkError, OutcomeUnknown
+
 _FIRST_DELAY_S: Final = 0.03
 _LONGEST_DELAY_S: Final = 1.0
 
@@ -53,3 +55,9 @@ class Backoff:
         delay_s = jittered_delay_s(self._tries, first_s=_FIRST_DELAY_S, longest_s=_LONGEST_DELAY_S)
         self._tries += 1
         return max(delay_s, hint_s or 0.0)
+
+
+def may_pass(error: FloodmarkError) -> bool:
+    """Whether to ask again, of requests that do no more when they are done twice: also where it may have been
+    done."""
+    return error.retriable or isinstance(error, OutcomeUnknown)
