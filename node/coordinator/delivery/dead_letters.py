@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -20,6 +19,7 @@ from floodmark.format.record import Record
 from node.coordinator.delivery.ports import DeadLetterTarget, DeadSource, TakenOver
 from node.coordinator.keys import TopicPartition
 from node.coordinator.queues.requests import Place
+from node.coordinator.tasks import KeyedTasks
 
 BATCH_RECORDS: Final = 100
 BATCH_BYTES: Final = 1 << 20
@@ -92,7 +92,7 @@ class DeadLetters:
     def __init__(self, queue: LetterSource, target: DeadLetterTarget) -> None:
         self._queue = queue
         self._target = target
-        self._tasks: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._tasks = KeyedTasks(self._send_all, self._no_more)
         self._taken: dict[TopicPartition, _Taken] = {}
         self._failing_since: dict[TopicPartition, float] = {}
         self.failure = ""
@@ -108,15 +108,11 @@ class DeadLetters:
     def look(self, sources: Collection[TopicPartition]) -> None:
         """These have letters to be sent."""
         for source in sources:
-            if source not in self._tasks:
-                task = asyncio.get_running_loop().create_task(self._send_all(source))
-                self._tasks[source] = task
-                task.add_done_callback(partial(self._ended, source))
+            self._tasks.begin(source)
 
     def close(self) -> None:
         """Send nothing more."""
-        for task in self._tasks.values():
-            task.cancel()
+        self._tasks.cancel()
 
     async def _send_all(self, source: TopicPartition) -> None:
         again_s = AGAIN_MIN_S
@@ -248,11 +244,8 @@ class DeadLetters:
             about |= {name: value for name, value in pairs if name in ORIGIN and value is not None}
         return msgspec.structs.replace(own, pairs=[*own.headers.pairs, *about.items()])
 
-    def _ended(self, source: TopicPartition, task: asyncio.Task[None]) -> None:
-        del self._tasks[source]
+    def _no_more(self, source: TopicPartition) -> None:
         self._failing_since.pop(source, None)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("task_failed", exc_info=error)
 
 
 class _Taken:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from functools import partial
 from typing import Final
 
 import structlog
@@ -20,6 +19,7 @@ from node.coordinator.delivery.ports import RecordSource
 from node.coordinator.delivery.read_ahead import OVERHEAD
 from node.coordinator.keys import TopicPartition
 from node.coordinator.queues.requests import Place
+from node.coordinator.tasks import KeyedTasks
 
 BYTES_MAX: Final = 16 << 20
 """Of one queue: the oldest ones are forgotten, and read again when they are needed."""
@@ -58,7 +58,7 @@ class Payloads:
         self._passed = passed
         self._kept: OrderedDict[Place, Payload] = OrderedDict()
         self._wanted: dict[TopicPartition, dict[int, None]] = {}
-        self._tasks: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._tasks = KeyedTasks(self._read, lambda _: self._look())
         self.failing: set[Place] = set()
         """Those that could not be read a moment ago, as they are damaged: the others go before."""
 
@@ -84,7 +84,7 @@ class Payloads:
     @property
     def are_read(self) -> bool:
         """Whether some are being read."""
-        return bool(self._tasks)
+        return bool(self._tasks.running)
 
     def pop(self, place: Place) -> Payload | None:
         """It is delivered."""
@@ -98,15 +98,12 @@ class Payloads:
         for place in places:
             at = (place.topic_id, place.partition)
             self._wanted.setdefault(at, {})[place.offset] = None
-            if at not in self._tasks:
-                task = asyncio.get_running_loop().create_task(self._read(at))
-                self._tasks[at] = task
-                task.add_done_callback(partial(self._ended, at))
+            self._tasks.begin(at)
 
     @property
     def reading(self) -> list[asyncio.Task[None]]:
         """What is under way of ``want``."""
-        return [task for task in self._tasks.values() if not task.done()]
+        return [task for task in self._tasks.running if not task.done()]
 
     async def read(self, place: Place) -> Payload | None:
         """One record, if it is still there. Raises what reading raises."""
@@ -129,8 +126,7 @@ class Payloads:
 
     def close(self) -> None:
         """Read nothing more, and hold nothing."""
-        for task in self._tasks.values():
-            task.cancel()
+        self._tasks.cancel()
         self._kept.clear()
         self._share.free()
 
@@ -198,14 +194,6 @@ class Payloads:
 
     def _try_again(self, place: Place) -> None:
         self.failing.discard(place)
-        self._look()
-
-    def _ended(self, at: TopicPartition, task: asyncio.Task[None]) -> None:
-        del self._tasks[at]
-        if task.cancelled():
-            return
-        if (error := task.exception()) is not None:
-            _log.error("task_failed", exc_info=error)
         self._look()
 
 
