@@ -21,7 +21,7 @@ from floodmark.format.frame import Frame, FrameKind, crc_of
 from consensus.core.keyed_state import command
 from consensus.host.group_host import GroupHost
 from consensus.types import NotLeader, NotStored, Proposal, Stored
-from node import outcomes
+from node import outcomes, pace
 from node.coordinator import keys
 from node.coordinator.delivery.around import QueuesAround
 from node.coordinator.groups.decision import Decision
@@ -158,8 +158,11 @@ async def test_what_is_decided_in_one_turn_shares_a_frame() -> None:
     lead.end(outcomes.not_leader("n2"))
 
 
-async def test_what_is_decided_while_a_frame_is_under_way_shares_the_next_one() -> None:
+async def test_what_is_decided_while_a_frame_is_under_way_shares_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """In however many turns. Where the frame is not stored none of it is proposed."""
+    monkeypatch.setattr(pace, "WAIT_S_MAX", 60)  # The frame arrives when the test says so, not before.
     log = Log()
     lead = log.lead()
     first = commit(log, lead, "a", 1)
