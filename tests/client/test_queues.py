@@ -169,19 +169,19 @@ async def test_so_many_jobs_are_in_hand_at_once_and_never_two_of_one_key(queues:
 
 async def test_the_time_of_a_job_in_hand_is_extended_for_as_long_as_it_takes(queues: Client) -> None:
     """Nobody else gets it meanwhile, not what was received ahead either."""
-    await queues.queues.put("q", "t", visibility_timeout_s=0.4)
+    await queues.queues.put("q", "t", visibility_timeout_s=1.0)
     await fill(queues, 2)
 
     async def handle(job: Job) -> None:
         assert job.deliveries == 1
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(2.2)
         assert not job.is_lost
 
     async def other() -> list[int]:
-        return [job.json() async for job in queues.queue("q").jobs(idle_s=1.5)]
+        return [job.json() async for job in queues.queue("q").jobs(idle_s=2.5)]
 
     async with queues.queue("q") as queue:
-        first = asyncio.create_task(queue.run(handle, prefetch=1, idle_s=0.5))
+        first = asyncio.create_task(queue.run(handle, prefetch=1, idle_s=1.2))
         await until(queues, lambda queue: queue.in_flight == 2)
         assert await other() == []
         await first
