@@ -57,7 +57,21 @@ def test_a_leader_becomes_a_node_to_fall_back_on() -> None:
     assert known.pick(None) == B
 
 
-@pytest.mark.parametrize("url", ["ftp://a", "http://", "http://a?x=1", ""])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://a",
+        "http://",
+        "http://a?x=1",
+        "",
+        "http://a:1,http://b:2",
+        "http://a:port",
+        "http://a:70000",
+        "http://a:0",
+        "http://[::1",
+        "http://:7070",
+    ],
+)
 def test_what_is_no_url_is_refused(url: str) -> None:
     """At once, not at the first request."""
     with pytest.raises(errors.InvalidRequest):

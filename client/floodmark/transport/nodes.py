@@ -81,7 +81,11 @@ class Nodes:
 
 
 def _base(url: str) -> str:
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
-        raise InvalidRequest(f"{url!r} is not a base URL: write it as in http://localhost:7070")
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        is_base = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # Of a port, or of brackets.
+        is_base = False
+    if not is_base or parts.query or parts.fragment:
+        raise InvalidRequest(f"{url!r} is not a base URL: write one, as in http://localhost:7070")
     return parts.geturl().rstrip("/")

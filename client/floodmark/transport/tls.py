@@ -7,7 +7,6 @@ import os
 import ssl
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
 from floodmark.errors import InvalidRequest
 
@@ -67,7 +66,7 @@ class TlsOptions:
         scheme = _HTTPS if self.is_required else "http"
         found = [url if "://" in url else f"{scheme}://{url}" for url in urls]
         for url in found:
-            if self.is_required and urlsplit(url).scheme != _HTTPS:
+            if self.is_required and url.partition("://")[0].lower() != _HTTPS:
                 raise InvalidRequest(
                     f"{url!r} does not use TLS, which tls= or cert= asks for: write https://"
                 )
