@@ -24,6 +24,7 @@ from cli.session import talk
 
 _SURPLUS_S: Final = 400.0
 """Time allowed beyond a run's timeline: nodes get two minutes to be ready, and two to catch up."""
+STOPPED: Final = -signal.SIGTERM
 _END_S: Final = 30.0
 _TOLD: Final = 3
 """Lines of output shown for a run that did not conclude."""
@@ -74,6 +75,8 @@ class Batch:
             code, out, err = await self._process(job, file)
         finally:
             file.unlink()
+        if code == STOPPED and self._left_s() <= 0:
+            return self._add(row_of(job, "not run", "the time was up before it ended", watch))
         if code not in (OK, VIOLATED) or not out:
             if code == UNAVAILABLE and "Toxiproxy" in err:
                 raise Failure(err.strip(), exit_code=UNAVAILABLE)
@@ -109,7 +112,7 @@ class Batch:
                 out, err = await process.communicate()
         except TimeoutError:
             await _end(process)
-            return -signal.SIGTERM, "", "it took too long and was stopped"
+            return STOPPED, "", "it took too long and was stopped"
         except BaseException:
             await _end(process)
             raise
