@@ -36,7 +36,7 @@ from chaos.history import (
 from chaos.workload.consumers import poll
 from chaos.workload.renewal import TOPIC as RENEWED
 from chaos.workload.renewal import is_renewed, name_of, topic_of
-from chaos.workload.site import NODE_TIMEOUT_S, Site, attempt, ticks
+from chaos.workload.site import Site, attempt, json_request, ticks, within_time
 
 GROUP: Final = "chaos"
 _TICK_S: Final = 0.25
@@ -288,15 +288,8 @@ class _Member:
     # Requests.
 
     def _request(self, method: str, path: str, body: dict[str, Any] | None, **query: str | int) -> Request:
-        if method != "GET":
-            query["timeout"] = f"{round(NODE_TIMEOUT_S * 1000)}ms"
-        return Request(
-            method=method,
-            path=f"/v1/groups/{GROUP}{path}",
-            query=query,
-            headers={"Content-Type": "application/json"} if body is not None else {},
-            body=msgspec.json.encode(body) if body is not None else None,
-        )
+        query = query if method == "GET" else within_time(query)
+        return json_request(method, f"/v1/groups/{GROUP}{path}", body, query)
 
     async def _ask(self, action: GroupAction, request: Request) -> Result | None:
         recorder = self._site.recorder

@@ -30,7 +30,7 @@ from chaos.history import (
     Settlements,
 )
 from chaos.record_value import FOREIGN, decode
-from chaos.workload.site import NODE_TIMEOUT_S, Site, attempt
+from chaos.workload.site import Site, attempt, json_request, within_time
 
 QUEUE: Final = "chaos"
 """There may be a group of this name as well."""
@@ -205,14 +205,8 @@ def _plain_result(action: QueueAction, answer: Answer) -> Result:
 
 def request(method: str, path: str, body: dict[str, Any] | None, **query: str | int) -> Request:
     """About the queue."""
-    if "wait" not in query:
-        query["timeout"] = f"{round(NODE_TIMEOUT_S * 1000)}ms"
-    return Request(
-        method=method,
-        path=f"/v1/queues/{QUEUE}{path}",
-        query=query,
-        headers={"Content-Type": "application/json"} if body is not None else {},
-        body=msgspec.json.encode(body) if body is not None else None,
+    return json_request(
+        method, f"/v1/queues/{QUEUE}{path}", body, query if "wait" in query else within_time(query)
     )
 
 

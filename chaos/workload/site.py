@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from floodmark.transport.http import Answer, Request, Transport
@@ -103,6 +103,24 @@ async def ticks(interval_s: float, stop: asyncio.Event) -> AsyncIterator[int]:
         number += 1
         due = max(due + interval_s, loop.time())
         await asyncio.sleep(due - loop.time())
+
+
+def within_time(query: dict[str, str | int]) -> dict[str, str | int]:
+    """The parameters of a request, with how long a node may take for it."""
+    return {**query, "timeout": f"{round(NODE_TIMEOUT_S * 1000)}ms"}
+
+
+def json_request(
+    method: str, path: str, body: dict[str, Any] | None, query: Mapping[str, str | int]
+) -> Request:
+    """With a document, or without one."""
+    return Request(
+        method=method,
+        path=path,
+        query=query,
+        headers={"Content-Type": "application/json"} if body is not None else {},
+        body=msgspec.json.encode(body) if body is not None else None,
+    )
 
 
 async def attempt(

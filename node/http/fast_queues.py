@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 from aiohttp.helpers import rfc822_formatted_time
-from floodmark.errors import TooManyRequests
 
 from node.budget import Account
 from node.http import problems
 from node.http.answers import JSON
 from node.http.authentication import plain_identity
 from node.http.context import EndsWithConnection
+from node.http.holding_back import hold_back
 from node.http.leader_headers import leader_headers
 from node.http.origins import Origins
 from node.http.owned import NotAnotherConnection, is_owned, own
@@ -143,10 +143,7 @@ class FastQueues:
     async def _refused(
         self, connection: Connection, head: PlainQueueHead, error: Exception
     ) -> tuple[int, bytes]:
-        if isinstance(error, TooManyRequests) and "quota" in error.fields:
-            late_s = connection.held_back_s(error.retry_after_s or 0.0)
-            if late_s:
-                await self._service.unless_draining(asyncio.sleep(late_s))
+        await hold_back(connection, error, self._service)
         refusal = self._context.refusals.answer(error, "POST", head.path, head.path)
         refusal.headers.update(self._vary)
         return refusal.status, problems.as_bytes(refusal)

@@ -11,10 +11,9 @@ from typing import Final
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
-from floodmark.errors import TooManyRequests
 
-from node.http.connection import Connection
 from node.http.context import HttpContext
+from node.http.holding_back import hold_back
 from node.http.metrics import UNMATCHED
 from node.http.topic_id import was_asked
 from node.service.topic_identity import told
@@ -39,8 +38,7 @@ def outermost(context: HttpContext) -> Middleware:
             if request.writer.output_size > 0:
                 # Half of an answer is out: only a broken connection can still tell that something failed.
                 raise ConnectionResetError("failed in the middle of an answer") from error
-            if isinstance(error, TooManyRequests) and "quota" in error.fields:
-                await _hold_back(request, error, context)
+            await hold_back(request.protocol, error, context.service)
             answer = context.refusals.answer(
                 told(error, was_asked(request)), request.method, request.path, request.raw_path
             )
@@ -60,14 +58,3 @@ def outermost(context: HttpContext) -> Middleware:
         return answer
 
     return around
-
-
-async def _hold_back(request: web.Request, refusal: TooManyRequests, context: HttpContext) -> None:
-    """Whoever asks again sooner than it was told gets its refusal late: else refusing could take all of the
-    node's time, and nobody else would get any. Nothing that it sent is held meanwhile.
-    """
-    connection = request.protocol
-    if isinstance(connection, Connection) and (
-        late_s := connection.held_back_s(refusal.retry_after_s or 0.0)
-    ):
-        await context.service.unless_draining(asyncio.sleep(late_s))
