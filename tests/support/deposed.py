@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
+from consensus.core.replication import Position
 from node.addresses import split_address
 from node.metadata.state import METADATA_GROUP
 from tests.support.nodes import NodeCluster, TestNode
@@ -45,13 +46,13 @@ async def deposed(
 ) -> AsyncIterator[Deposed]:
     """Depose the partition's leader unawares. Nodes without a replica go on hearing all.
 
-    ``last_words``: of the leader, which hears nothing any more and is heard until it returns. What it
-    proposes there is stored by its successor, and it does not know.
+    ``last_words``: of the leader, which hears nothing any more and is heard until it returns. Nobody stands
+    for election before. What the others have of it by then is stored by its successor, and it does not know.
     """
     old = await cluster.leader(topic, partition)
     entry = old.running.metadata.state.topics[topic].partitions[partition]
     others = [cluster[name] for name in entry.replicas if name != old.node_id]
-    async with _unheard(old, others, entry.raft_group, last_words) as proxies:
+    async with _unheard(cluster, old, others, entry.raft_group, last_words) as proxies:
         new = await cluster.leader(topic, partition, besides=old.node_id)
         yield Deposed(old, new, entry.raft_group, proxies)
 
@@ -61,7 +62,7 @@ async def deposed_of_metadata(cluster: NodeCluster) -> AsyncIterator[Deposed]:
     """Depose the metadata group's leader unawares."""
     old = next(node for node in cluster.up if node.running.metadata.leads_here)
     others = [node for node in cluster.up if node is not old]
-    async with _unheard(old, others, METADATA_GROUP) as proxies:
+    async with _unheard(cluster, old, others, METADATA_GROUP) as proxies:
         await cluster.until(
             lambda: any(node.running.metadata.leads_here for node in others), "another one leads the metadata"
         )
@@ -71,22 +72,22 @@ async def deposed_of_metadata(cluster: NodeCluster) -> AsyncIterator[Deposed]:
 
 @contextlib.asynccontextmanager
 async def _unheard(
+    cluster: NodeCluster,
     old: TestNode,
     others: list[TestNode],
     raft_group: int,
     last_words: Callable[[TestNode], Awaitable[object]] | None = None,
 ) -> AsyncIterator[list[FaultProxy]]:
     """Nothing passes between ``old`` and the others, and the group's clock stands still there."""
-    group = old.running.host.group(raft_group)
-    frozen = group._parts._clock()
-    group._parts._clock = lambda: frozen
     pairs = [pair for other in others for pair in ((old, other), (other, old))]
     async with contextlib.AsyncExitStack() as stack:
         proxies = []
+        if last_words is None:
+            _stop_clock(old, raft_group)
         for source, target in pairs:
             proxy = await FaultProxy(split_address(target.settings.peer.listen)).start()
             stack.push_async_callback(proxy.stop)
-            if last_words is None or target is old:
+            if last_words is None:
                 proxy.pause()
             proxies.append(proxy)
             links = source.running.host.links
@@ -94,9 +95,7 @@ async def _unheard(
             links.bulk.drop(target.node_id)  # The next one goes through the proxy, too.
         try:
             if last_words is not None:
-                await last_words(old)
-            for proxy in proxies:
-                proxy.pause()
+                await _say(cluster, old, others, raft_group, pairs, proxies, last_words)
             yield proxies
         finally:
             _heal(old, raft_group, proxies)
@@ -107,7 +106,49 @@ async def _unheard(
                     )
 
 
+async def _say(
+    cluster: NodeCluster,
+    old: TestNode,
+    others: list[TestNode],
+    raft_group: int,
+    pairs: list[tuple[TestNode, TestNode]],
+    proxies: list[FaultProxy],
+    last_words: Callable[[TestNode], Awaitable[object]],
+) -> None:
+    """The clocks stand still for all: the others hear no heartbeats, however long the words take."""
+    followers = old.running.host.group(raft_group)._parts.replication.peers
+
+    def goes_through() -> bool:
+        return (
+            all(proxy.forwarded_bytes for proxy in proxies)
+            and all(source.running.host.links.connected(target.node_id) for source, target in pairs)
+            and all(followers[other.node_id].position is Position.REPLICATE for other in others)
+        )
+
+    await cluster.until(goes_through, "it leads through the proxies")
+    for node in (old, *others):
+        _stop_clock(node, raft_group)
+    for (_, target), proxy in zip(pairs, proxies, strict=True):
+        if target is old:
+            proxy.pause()
+    await last_words(old)
+    for proxy in proxies:
+        proxy.pause()
+    for other in others:
+        _start_clock(other, raft_group)
+
+
+def _stop_clock(node: TestNode, raft_group: int) -> None:
+    parts = node.running.host.group(raft_group)._parts
+    now = parts._clock()
+    parts._clock = lambda: now
+
+
+def _start_clock(node: TestNode, raft_group: int) -> None:
+    node.running.host.group(raft_group)._parts._clock = node.running.host._clock
+
+
 def _heal(old: TestNode, raft_group: int, proxies: list[FaultProxy]) -> None:
-    old.running.host.group(raft_group)._parts._clock = old.running.host._clock
+    _start_clock(old, raft_group)
     for proxy in proxies:
         proxy.resume()
