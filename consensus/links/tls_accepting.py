@@ -164,12 +164,12 @@ class Arrival:
             self._refuse_for_tls("the dialer does not speak TLS, and here peer.tls.mode is require")
 
     def _hand_over(self, context: ssl.SSLContext | None) -> None:
-        accepted, self._socket = self._socket, None
-        assert accepted is not None
-        self._loop.remove_reader(accepted)
-        self._task = self._loop.create_task(self._connect(accepted, context))
+        assert self._socket is not None
+        self._loop.remove_reader(self._socket)
+        self._task = self._loop.create_task(self._connect(self._socket, context))
 
     async def _connect(self, accepted: socket.socket, context: ssl.SSLContext | None) -> None:
+        self._socket = None  # Closed here from now on; not earlier, for a task may end before it begins.
         limits = {}
         if context is not None:
             # Longer than the timer here leaves it.

@@ -21,6 +21,16 @@ from tests.support.proxy import FaultProxy
 FAST = LinkOptions(
     heartbeat_s=0.02, silence_s=0.2, gone_after_s=0.4, dead_after_s=0.6, handshake_timeout_s=0.5
 )
+"""For tests of silence, of links on which nothing gets through, and of handshakes that do not go on."""
+PATIENT = LinkOptions(
+    heartbeat_s=0.02,
+    silence_s=60,
+    gone_after_s=60,
+    dead_after_s=120,
+    connect_timeout_s=60,
+    handshake_timeout_s=60,
+)
+"""For all others: a process that is held up for a second loses no connection, and ends no handshake."""
 SECRET = b"a secret of the tests"
 
 
@@ -28,7 +38,7 @@ class LinkNode:
     """Records what its links tell it. ``changed`` wakes whoever waits for a condition."""
 
     def __init__(
-        self, node_id: str, options: LinkOptions = FAST, *, tls: LinkTls | None = None, **identity: Any
+        self, node_id: str, options: LinkOptions = PATIENT, *, tls: LinkTls | None = None, **identity: Any
     ) -> None:
         fields = {"cluster_id": "c1", "incarnation": f"{node_id}-disk-1", "secret": SECRET} | identity
         self.node_id = node_id
@@ -125,7 +135,7 @@ async def running(*nodes: LinkNode) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def joined(options: LinkOptions = FAST) -> AsyncIterator[tuple[LinkNode, LinkNode]]:
+async def joined(options: LinkOptions = PATIENT) -> AsyncIterator[tuple[LinkNode, LinkNode]]:
     """Two nodes that are connected both ways."""
     a, b = LinkNode("a", options), LinkNode("b", options)
     async with running(a, b):

@@ -22,7 +22,6 @@ from consensus.links.bulk_packets import (
 from consensus.links.bulk_types import Answer, Served
 from consensus.links.framing import FramingError, pack_prefix
 from consensus.links.handshake import CHALLENGE_BYTES, WELCOME_BYTES, Dialing, Identity
-from consensus.links.link_types import LinkOptions
 from consensus.links.seal import MARK_BYTES, Seal
 from consensus.links.send_queue import WINDOW_BYTES, Outgoing, SendQueue
 from tests.consensus.link_nodes import SECRET, LinkNode, closed, joined, raw_link
@@ -216,8 +215,7 @@ async def test_random_requests_and_cancels_are_answered_rightly(seed: int) -> No
     """Sizes, waits, cancels and refusals by chance, both ways: every answer is its request's own, and nothing
     is held at the end."""
     desk = _Chance(seed)
-    patient = LinkOptions(heartbeat_s=0.02, silence_s=5, gone_after_s=8, dead_after_s=10)
-    async with joined(patient) as (a, b):
+    async with joined() as (a, b):
         a.links.bulk.serve = b.links.bulk.serve = desk.serve
         ways = [(a, "b"), (b, "a")]
         for _ in range(3):

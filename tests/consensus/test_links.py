@@ -13,6 +13,7 @@ from consensus.links.link_types import LinkOptions, Reception
 from consensus.messages import SnapshotChunk
 from tests.consensus.link_nodes import (
     FAST,
+    PATIENT,
     LinkNode,
     bulky,
     closed,
@@ -151,9 +152,6 @@ async def test_a_silent_peer_is_reported_and_so_is_its_return():
         proxy.resume()
         await b.until(lambda: b.events[-1] == ("heard", "a"))
         assert ("silent", "b") not in a.events
-
-
-PATIENT = LinkOptions(silence_s=1000, gone_after_s=1000, dead_after_s=2000)
 
 
 @on_both_loops

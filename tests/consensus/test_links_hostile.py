@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import pickle
 import random
@@ -35,6 +36,7 @@ from consensus.messages import KINDS, AppendEntries, RequestVoteResponse
 from storage.vote import TERM_MAX
 from tests.consensus.link_nodes import (
     FAST,
+    PATIENT,
     SECRET,
     LinkNode,
     bulky,
@@ -51,7 +53,7 @@ _RANGE = f"{SPOKEN.lowest} to {SPOKEN.highest}"
 
 
 @contextlib.asynccontextmanager
-async def target(options: LinkOptions = FAST) -> AsyncIterator[LinkNode]:
+async def target(options: LinkOptions = PATIENT) -> AsyncIterator[LinkNode]:
     """A node to attack; at the end an honest peer must still get through."""
     node = await LinkNode("b", options).start()
     honest = await LinkNode("a").start()
@@ -79,8 +81,7 @@ async def target(options: LinkOptions = FAST) -> AsyncIterator[LinkNode]:
 )
 async def test_foreign_bytes_are_closed_at_once_and_answered_with_nothing(garbage):
     """C5: the first eight bytes decide; nobody waits for the rest of a handshake."""
-    patient = LinkOptions(heartbeat_s=0.02, silence_s=0.2, dead_after_s=0.6, handshake_timeout_s=60)
-    async with target(patient) as node:
+    async with target() as node:
         reader, writer = await asyncio.open_connection(*node.address)
         writer.write(garbage)
         assert await closed(reader) == b""
@@ -330,7 +331,7 @@ def _flipped(data: bytearray, position: int) -> bytes:
 
 async def test_a_slow_handshake_is_closed_at_its_deadline():
     """One byte now and then does not keep a connection open."""
-    async with target() as node:
+    async with target(FAST) as node:
         hello = Dialing(Identity(cluster_id="c1", node_id="a", incarnation="x", secret=SECRET), "b", 1).hello
         reader, writer = await asyncio.open_connection(*node.address)
         started = asyncio.get_running_loop().time()
@@ -347,10 +348,7 @@ async def test_a_slow_handshake_is_closed_at_its_deadline():
 
 async def test_strangers_who_hold_connections_open_lock_nobody_out():
     """The number of unauthenticated connections is bounded: the oldest makes room."""
-    options = LinkOptions(
-        heartbeat_s=0.02, silence_s=0.2, dead_after_s=0.6, handshake_timeout_s=60, unauthenticated_max=8
-    )
-    async with target(options) as node:
+    async with target(dataclasses.replace(PATIENT, unauthenticated_max=8)) as node:
         idle = [await asyncio.open_connection(*node.address) for _ in range(40)]
         await asyncio.gather(*(closed(reader) for reader, _ in idle[:32]))
         assert node.links.unauthenticated == 8

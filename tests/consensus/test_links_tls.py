@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,10 @@ from structlog.testing import capture_logs
 from consensus.links.bulk_types import Answer, Served
 from consensus.links.handshake import Dialing, Identity
 from consensus.links.link_tls import node_uri
-from consensus.links.link_types import LinkOptions
+from consensus.links.tls_accepting import Arrival, TlsAccepting
 from local.certificates import Authority, Made
 from node.security.tls import NotUsable, PeerTls
-from tests.consensus.link_nodes import SECRET, LinkNode, closed, numbered, running
+from tests.consensus.link_nodes import PATIENT, SECRET, LinkNode, closed, numbered, running
 from tests.support.certificates import authority, dialer_context, impostor, in_files, peer_tls
 from tests.support.loops import on_both_loops
 
@@ -220,13 +222,7 @@ def test_handshakes_that_do_not_go_on_are_few_and_short(
     """The oldest makes room for the newest, and none has more time than a plain one."""
 
     async def scenario() -> None:
-        options = LinkOptions(
-            heartbeat_s=0.02,
-            silence_s=0.2,
-            dead_after_s=0.6,
-            handshake_timeout_s=timeout_s,
-            unauthenticated_max=at_once,
-        )
+        options = replace(PATIENT, handshake_timeout_s=timeout_s, unauthenticated_max=at_once)
         node = LinkNode("b", options, tls=peer_tls(tmp_path, "b", CA))
         async with running(node):
             idle = [await asyncio.open_connection(*node.address) for _ in range(12)]
@@ -240,6 +236,24 @@ def test_handshakes_that_do_not_go_on_are_few_and_short(
             await still_lets_in(tmp_path, node)
 
     _run(scenario, loop)
+
+
+async def test_a_handshake_that_is_late_as_tls_begins_leaves_no_socket_open(tmp_path: Path) -> None:
+    """A process that was held up finds the first byte and the end of its time in the same turn."""
+    node = LinkNode("b", tls=peer_tls(tmp_path, "b", CA))
+    dialer, accepted = socket.socketpair()
+    with dialer, accepted:
+        accepted.setblocking(False)
+        async with running(node):
+            server = node.links._listener._server
+            assert isinstance(server, TlsAccepting)
+            arrival = Arrival(server, accepted, "somebody")
+            arrival.begin()
+            dialer.send(b"\x16")
+            arrival._look()
+            arrival.refuse("the handshake took too long")
+            assert accepted.fileno() == -1
+            assert node.links.unauthenticated == 0
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
