@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from pathlib import Path
 
 from floodmark.format.frame import FrameKind
@@ -11,17 +12,18 @@ from floodmark.format.frame import FrameKind
 from consensus.host.host_types import HostOptions
 from consensus.types import Stored
 from storage.memory_filesystem import MemoryFileSystem
-from tests.consensus.host_nodes import HostNode, eventually, hosts, join, leader_of, put
+from tests.consensus.host_nodes import HostNode, eventually, join, leader_of, put
 
 STALL_S = 0.4
 GROUPS = (1, 2)
 
 
 class StallingDisk(MemoryFileSystem):
-    """Its log fsyncs and votes wait while ``goes_on`` is not set."""
+    """Its log fsyncs and votes wait while ``goes_on`` is not set, and take ``takes_s`` otherwise."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.takes_s = 0.0
         self.goes_on = threading.Event()
         self.goes_on.set()
 
@@ -29,6 +31,7 @@ class StallingDisk(MemoryFileSystem):
         """As the filesystem does, later."""
         if operation == "sync":
             assert self.goes_on.wait(60), "the test forgot it"
+            time.sleep(self.takes_s)
         super().enter(operation, path)
 
 
@@ -103,9 +106,20 @@ async def test_a_leader_that_is_needed_for_a_majority_stays(tmp_path: Path) -> N
 
 
 async def test_disks_that_answer_are_left_alone(tmp_path: Path) -> None:
-    """Many fsyncs, one after the other, are no long one."""
-    async with hosts(tmp_path, "a", "b", "c", options=HostOptions(stall_s=0.05)) as nodes:
-        leader = await leader_of(nodes)
-        for number in range(50):
-            await put(leader, b"%d" % number)
-        assert len(leader.payloads()) >= 50
+    """Many fsyncs, one right after the other for longer than a stall, are no long one."""
+    nodes = await nodes_with_disks(tmp_path, "a", "b", "c")
+    try:
+        for node in nodes:
+            assert isinstance(node.fs, StallingDisk)
+            node.fs.takes_s = STALL_S / 20
+        leader = await leader_of(nodes, 1)
+        enough = leader.host.disk.flushes + 50
+
+        async def write() -> None:
+            while leader.host.disk.flushes < enough:
+                await put(leader, b"x")
+
+        await asyncio.gather(*(write() for _ in range(4)))
+        assert [node.host.disk.stalls for node in nodes] == [0, 0, 0]
+    finally:
+        await asyncio.gather(*(node.host.stop() for node in nodes))
