@@ -64,6 +64,8 @@ class HostNode:
         self.fs = fs or RealFileSystem()
         self.failed: list[tuple[int, Exception]] = []
         self.machines: dict[int, ListMachine] = {}
+        self.chance = random.Random()
+        """What its groups draw from."""
         self._changed = asyncio.Event()
         hooks = HostHooks(
             on_leadership=lambda *_: self._changed.set(),
@@ -118,7 +120,7 @@ class HostNode:
             files=state_files,
             membership=Membership(voters),
             clock=time.monotonic,
-            random=random.Random(),
+            random=self.chance,
             options=options,
         )
         self.host.add(group)
