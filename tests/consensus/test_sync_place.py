@@ -36,7 +36,7 @@ class WatchedDisk(MemoryFileSystem):
 
 
 async def quick_node(disk: WatchedDisk, folder: Path, *, groups: int = 1) -> HostNode:
-    """A cluster of one, whose last fsync ran on the event loop."""
+    """A cluster of one, whose last fsync ran on the event loop, as the next one is to."""
     node = HostNode("a", folder, fs=disk)
     await node.host.start()
     for raft_group in range(1, groups + 1):
@@ -44,7 +44,7 @@ async def quick_node(disk: WatchedDisk, folder: Path, *, groups: int = 1) -> Hos
         await leader_of([node], raft_group)
     for _ in range(TRIES):
         await put(node, b"x")
-        if disk.threads[-1] == threading.get_ident():
+        if disk.threads[-1] == threading.get_ident() and node.host._disk_work._place.is_event_loop:
             return node
     raise AssertionError(f"not one of {TRIES} fsyncs in memory ran on the event loop")
 
