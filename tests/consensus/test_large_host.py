@@ -7,6 +7,7 @@ from pathlib import Path
 
 from consensus.core.keyed_state import KeyedState, command
 from consensus.host.host_types import HostOptions
+from consensus.host.upkeep import Upkeep
 from storage.options import LogOptions
 from storage.state_file import SUFFIX
 from tests.consensus.host_nodes import FAST, HostNode, eventually, hosts, leader_of, put
@@ -25,15 +26,19 @@ def _names(tmp_path: Path, node: str = "a") -> list[str]:
     return [path.name for path in (tmp_path / node / "1").iterdir() if "state" in path.name]
 
 
-async def test_a_group_that_rests_gets_one_file_and_restarts_from_it(tmp_path):
+async def test_a_group_that_rests_gets_one_file_and_restarts_from_it(tmp_path, monkeypatch):
     """It is not written again for as little as came since, not even when the node stops."""
     options = HostOptions(checkpoint_idle_s=0.1)
+    may_rest = asyncio.Event()
+    rests = Upkeep._rests
+    monkeypatch.setattr(Upkeep, "_rests", lambda self, slot: may_rest.is_set() and rests(self, slot))
     async with hosts(tmp_path, "a", groups=0, options=options) as nodes:
         [node] = nodes
         machine = KeyedState()
         group = node.open(1, frozenset("a"), FAST, LogOptions(segment_bytes=20_000), machine)
         await leader_of(nodes)
         await _fill(node, 40, bytes(300))
+        may_rest.set()  # Not while it is filled, however long the process is held up.
         await eventually(lambda: group.log.checkpoint_index == group.applied_index)
         index = group.log.checkpoint_index
         assert await node.host.disk.truncate_head(1, 10**9) > 2
