@@ -107,10 +107,7 @@ async def test_what_a_batch_of_a_number_comes_to_is_the_same_at_every_node(tmp_p
         await cluster.ready()
         await cluster.leader("orders")
         await check(5, made_before=True)
-        leader = await cluster.leader("orders")
-        (raft_group,) = leader.groups_led()
-        assert leader.running.host.transfer(raft_group)
-        await cluster.leader("orders", besides=leader.node_id)
+        await cluster.hand_over("orders")
         await check(5, made_before=True)
         await check(10, made_before=False)
 

@@ -84,11 +84,7 @@ async def until(workers: Workers, holds: Callable[[QueueInfo], bool]) -> QueueIn
 
 async def transfer(workers: Workers) -> None:
     """Another node leads the queue's shard."""
-    leader = await workers.leader()
-    topic = leader.running.metadata.state.topics[COORDINATOR_TOPIC]
-    raft_group = topic.partitions[shard_of(QUEUE, SHARDS)].raft_group
-    if leader.running.host.transfer(raft_group):
-        await workers.cluster.leader(COORDINATOR_TOPIC, shard_of(QUEUE, SHARDS), besides=leader.node_id)
+    await workers.cluster.hand_over(COORDINATOR_TOPIC, shard_of(QUEUE, SHARDS))
 
 
 @pytest.mark.long
@@ -156,6 +152,8 @@ async def test_letters_that_an_earlier_leader_stored_are_only_noted(
         assert (await info(workers)).dying == 4
         more = AlterTopic(topic=DEAD, partitions=2)
         await service_of(cluster.up[0]).ask(asking(), more)
+        for node in cluster.up:
+            await node.broker.catch_up(timeout_s=10)  # Whoever leads next knows of it.
 
         monkeypatch.undo()
         await transfer(workers)

@@ -12,10 +12,10 @@ import pytest
 
 from consensus.types import Role
 from node.http.context import CONTEXT
-from node.metadata.state import METADATA_GROUP
 from node.security.authenticator import Authenticator
 from node.security.freshness import UNHEARD_S
 from tests.node.test_users import administrator, call
+from tests.support.newer import lead_metadata
 from tests.support.nodes import NodeCluster, TestNode
 from tests.support.proxy import FaultProxy
 
@@ -192,11 +192,7 @@ async def test_a_leader_that_hears_no_majority_refuses_too(cut: Cut) -> None:
     """It leads as far as it knows, for a moment; what it knows counts only while a majority agrees."""
     cluster = cut.cluster
     root = await administrator(cluster)
-    for name in ("n1", "n2"):
-        if cluster[name].running.metadata.leads_here:
-            assert cluster[name].running.host.transfer(METADATA_GROUP, "n3")
-    leader = cluster["n3"]
-    await cluster.until(lambda: leader.running.metadata.leads_here, "n3 leads the metadata")
+    leader = await lead_metadata(cluster, "n3")
     assert (await call(cluster, leader, "GET", "/v1/me", token=root))[0] == 200
     cut.cut()
     pass_time(leader, UNHEARD_S)

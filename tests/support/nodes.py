@@ -258,6 +258,26 @@ class NodeCluster:
         await self.until(look, f"a leader of {topic}/{partition}")
         return found[0]
 
+    async def hand_over(self, topic: str, partition: int = 0, *, to: str = "") -> TestNode:
+        """Another node leads a partition than before, or the named one; it is asked for again where that
+        came to nothing, as a successor that is not there in time has none of it.
+        """
+        before = await self.leader(topic, partition)
+        raft_group = before.running.metadata.state.topics[topic].partitions[partition].raft_group
+        found: list[TestNode] = []
+
+        def look() -> bool:
+            knows = [node for node in self.up if topic in node.running.metadata.state.topics]
+            leads = [node for node in knows if node.broker.partition(topic, partition).leads_here]
+            found[:] = [node for node in leads if (node.node_id == to if to else node is not before)]
+            for node in leads:
+                if not found:
+                    node.running.host.transfer(raft_group, to or None)
+            return bool(found)
+
+        await self.until(look, f"{to or 'another one'} leads {topic}/{partition}")
+        return found[0]
+
     async def on_leader(self, topic: str, partition: int = 0) -> Partition:
         """The partition, on the node that leads it."""
         return (await self.leader(topic, partition)).broker.partition(topic, partition)
