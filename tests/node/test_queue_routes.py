@@ -64,7 +64,7 @@ async def test_a_queue_is_made_worked_off_and_deleted_at_any_node(tmp_path: Path
         for number, node in enumerate(roles):
             other, third = roles[number - 1], roles[number - 2]
             await ask.done(node, "PUT", QUEUE, SETTINGS)
-            await _names_the_leader(cluster, node, roles[0])
+            await _names_the_leader(cluster, node)
             await ask.done(node, "DELETE", QUEUE)
             assert (await ask(node, "GET", QUEUE))[1]["code"] == "unknown_queue"
             status, made = await ask(node, "PUT", QUEUE, SETTINGS)
@@ -122,10 +122,11 @@ async def test_a_queue_is_made_worked_off_and_deleted_at_any_node(tmp_path: Path
             assert (await ask(node, "POST", f"{QUEUE}/receive"))[1]["code"] == "unknown_queue"
 
 
-async def _names_the_leader(cluster: NodeCluster, node: TestNode, leader: TestNode) -> None:
+async def _names_the_leader(cluster: NodeCluster, node: TestNode) -> None:
     """So that a client goes there the next time."""
     async with cluster.session.post(f"{node.url}{QUEUE}/receive") as answer:
         assert answer.status == 200
+        leader, *_ = await _roles(cluster)  # The one that leads best may have taken over meanwhile.
         assert answer.headers["Floodmark-Leader"] == leader.node_id
         assert answer.headers.get("Floodmark-Leader-Url") == (None if node is leader else leader.url)
 
@@ -481,13 +482,15 @@ async def test_waiting_ends_with_a_record_with_the_client_or_with_the_time(ask: 
     node = ask.cluster["n1"]
     await ask.done(node, "PUT", QUEUE, {**SETTINGS, "visibility_timeout_ms": 3_600_000})
     assert await ask.done(node, "POST", f"{_RECEIVE}?wait=20ms") == {"records": []}
+    answers = node.running.app[CONTEXT].service.answers
     async with aiohttp.ClientSession() as leaving:
         gone = asyncio.create_task(leaving.post(f"{node.url}{_RECEIVE}?wait=30s"))
-        await asyncio.sleep(0.2)  # Long enough to be waiting there; if it is not, the test proves less.
+        await ask.cluster.until(lambda: answers.used, "it waits there")
         gone.cancel()
         await asyncio.gather(gone, return_exceptions=True)
+    await ask.cluster.until(lambda: not answers.used, "it is known there that it has left")
     waiting = asyncio.create_task(_received(ask, node, "wait=30s&max=10"))
-    await asyncio.sleep(0.1)
+    await ask.cluster.until(lambda: answers.used, "another one waits")
     await ask.produce("orders", 0, 1)
     (record,) = await waiting
     assert (record["value"], record["deliveries"]) == (0, 1)
@@ -505,12 +508,8 @@ async def test_who_waits_goes_on_at_the_next_leader_of_the_queue(tmp_path: Path)
         others = [node for node in cluster.up if node is not leader]
         (first,) = await _received(ask, others[0])
         waiting = [asyncio.create_task(_received(ask, node, "wait=30s")) for node in others]
-        group = leader.running.metadata.state.topics[COORDINATOR_TOPIC].partitions[number].raft_group
         await asyncio.sleep(0.1)
-        leader.running.host.transfer(group, others[0].node_id)
-        await cluster.until(
-            lambda: others[0].broker.partition(COORDINATOR_TOPIC, number).leads_here, "another one leads"
-        )
+        await cluster.hand_over(COORDINATOR_TOPIC, number, to=others[0].node_id)
         await ask.done(leader, "POST", f"{QUEUE}/ack", {"receipts": [first["receipt"]]})
         await ask.produce("orders", 0, 2)
         found = [record for records in await asyncio.gather(*waiting) for record in records]
