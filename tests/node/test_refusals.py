@@ -60,6 +60,7 @@ async def count(cluster: NodeCluster, node: TestNode) -> int:
 
 
 ONE = "partitions/0/records?timeout=300ms"
+IN_TIME = ONE.replace("300ms", "15s")
 PRODUCES: dict[str, tuple[str, bytes, dict[str, str]]] = {
     "gap, by the fast path": (ONE, payload(b"x", PRODUCER, 4), {}),
     "gap, by headers": (ONE, b"x", {"Content_Type": RAW, "Producer_Id": PRODUCER, "Producer_Seq": "4"}),
@@ -110,7 +111,7 @@ async def test_a_deposed_leader_that_does_not_know_it_refuses_nothing(tmp_path: 
                 for start in (7, 8)
             ]
             refused = asyncio.create_task(
-                ask(cluster, state.old, "POST", ONE.replace("300ms", "20s"), payload(b"x"), If_Offset="4")
+                ask(cluster, state.old, "POST", IN_TIME, payload(b"x"), If_Offset="4")
             )
             done, _ = await asyncio.wait([*waiting[:2], refused], timeout=0.1)
             assert not done, "nobody has confirmed anything"
@@ -121,7 +122,8 @@ async def test_a_deposed_leader_that_does_not_know_it_refuses_nothing(tmp_path: 
             assert {answer["high_watermark"] for _, answer in read} == {7}
             assert await refused == (412, {**(await refused)[1], "next_offset": 7}), "its successor says so"
         again = [
-            await ask(cluster, state.old, "POST", ONE, payload(b"x", PRODUCER, number)) for number in (4, 6)
+            await ask(cluster, state.old, "POST", IN_TIME, payload(b"x", PRODUCER, number))
+            for number in (4, 6)
         ]
         assert again[0][1]["first_offset"] == 7
         assert (again[1][0], again[1][1]["expected_sequence"]) == (409, 5)
@@ -137,14 +139,13 @@ async def test_an_append_that_comes_to_nothing_lets_nobody_else_fail(tmp_path: P
     async with NodeCluster.running(tmp_path) as cluster:
         await cluster.create("orders")
         await store(cluster, await cluster.leader("orders"), payload(b"0"), payload(b"1"))
-        path = ONE.replace("300ms", "15s")
         async with deposed(cluster, "orders") as state:
             appender = state.old.running.replicas.local[state.raft_group].appender
-            both = [asyncio.create_task(ask(cluster, state.old, "POST", path, payload(b"a"), If_Offset="2"))]
+            first = ask(cluster, state.old, "POST", IN_TIME, payload(b"a"), If_Offset="2")
+            both = [asyncio.create_task(first)]
             await cluster.until(lambda: not _has_ended(appender.newest), "the first one is under way")
-            both.append(
-                asyncio.create_task(ask(cluster, state.old, "POST", path, payload(b"b"), If_Offset="2"))
-            )
+            second = ask(cluster, state.old, "POST", IN_TIME, payload(b"b"), If_Offset="2")
+            both.append(asyncio.create_task(second))
             done, _ = await asyncio.wait(both, timeout=0.2)
             assert not done
             state.heal()
