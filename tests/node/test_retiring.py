@@ -118,7 +118,7 @@ async def test_a_new_node_takes_the_place_of_a_dead_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All that it had, and its place; it goes on when the node that plans it ends half way."""
-    monkeypatch.setattr(move_turns, "MOVES_AT_ONCE", 1)
+    monkeypatch.setattr(move_turns, "MOVES_AT_ONCE", 0)  # Until all were asked.
     async with NodeCluster.running(tmp_path, 4) as cluster:
         await cluster.create(TOPIC, partitions=4, replicas=3)
         dead = next(node for node in cluster.up if not node.running.metadata.leads_here)
@@ -155,10 +155,12 @@ async def test_a_new_node_takes_the_place_of_a_dead_one(
                 assert (status, "takes the place" in problem["detail"]) == (409, True)
                 status, problem = await _call(cluster, door, "POST", "/v1/nodes/n5/drain")
                 assert (status, "takes the place" in problem["detail"]) == (409, True)
-            planner = next(node for node in alive if node.running.metadata.leads_here)
+            monkeypatch.setattr(move_turns, "MOVES_AT_ONCE", 1)
             await cluster.until(
                 lambda: 0 < _replicas(new)[dead.node_id] < held[dead.node_id], "it is half way"
             )
+            await cluster.until(lambda: any(node.running.metadata.leads_here for node in alive), "a planner")
+            planner = next(node for node in alive if node.running.metadata.leads_here)
             await planner.stop()
             planner.start()
             await cluster.until(lambda: planner.parts is not None, "it runs again")
