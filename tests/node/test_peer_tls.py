@@ -81,6 +81,14 @@ async def running(folder: Path, by: Authority) -> AsyncIterator[tuple[NodeCluste
         yield cluster, files
 
 
+def put(path: Path, content: bytes) -> None:
+    """At once: nodes may look at the file while this goes on."""
+    new = path.with_name(f"{path.name}.new")
+    new.touch(0o600)
+    new.write_bytes(content)
+    new.replace(path)
+
+
 def plain(cluster: NodeCluster) -> list[int]:
     """Connections without TLS, by node."""
     return [node.running.host.links.plain for node in cluster.up]
@@ -184,14 +192,15 @@ async def test_files_that_are_broken_while_a_node_runs_change_nothing(tmp_path: 
     by = authority(CLUSTER)
     async with running(tmp_path, by) as (cluster, files):
         one = cluster["n1"]
-        good = {path: path.read_bytes() for path in (files.folder / "n1.pem", files.folder / "n1.key")}
+        pem, key = files.folder / "n1.pem", files.folder / "n1.key"
+        good = {path: path.read_bytes() for path in (pem, key)}
         with capture_logs() as log:
-            (files.folder / "n1.pem").write_text("rubbish")
+            put(pem, b"rubbish")
             await warned(cluster, one, "what was read before stays in force: peer.tls.cert")
-            (files.folder / "n1.pem").unlink()
+            pem.unlink()
             await warned(cluster, one, "No such file")
-            (files.folder / "n1.pem").write_bytes(good[files.folder / "n1.pem"])
-            (files.folder / "n1.key").write_bytes((files.folder / "n2.key").read_bytes())
+            put(pem, good[pem])
+            put(key, (files.folder / "n2.key").read_bytes())
             await warned(cluster, one, "it is not the key of the certificate")
             await cluster["n2"].stop()
             cluster["n2"].start()
@@ -199,7 +208,7 @@ async def test_files_that_are_broken_while_a_node_runs_change_nothing(tmp_path: 
             await cluster.until(lambda: one.broker.hears("n2"), "a link is made by what was read before")
         assert [line["event"] for line in log].count("credentials_not_usable") == 3
         for path, text in good.items():
-            path.write_bytes(text)
+            put(path, text)
         await cluster.until(lambda: not one.broker.health().warnings, "all is well again")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,11 @@ async def test_there_is_a_way_back_until_the_level_is_final(
                 await restart(cluster, ledger, name, NEWER)
             await restart(cluster, ledger, "n1", None)
             await restart(cluster, ledger, "n1", NEWER)
+            async with asyncio.timeout(60):
+                while True:
+                    if (await _features(cluster, "n2"))[1]["can_finalize"] == LEVEL:
+                        break
+                    await asyncio.sleep(0.1)  # The word of the node that came last is on its way.
             status, raised = await _features(cluster, "n2", LEVEL)
             assert (status, raised["level"]) == (200, LEVEL)
             for name in cluster.nodes:
