@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import re
 import signal
 import sys
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from local.ports import PortBlock
 
 STARTED = "Ctrl-C stops the cluster"
 _WAIT_S = 90
@@ -76,21 +77,24 @@ class DevProcess:
 
 @contextlib.asynccontextmanager
 async def dev_process(folder: Path, *args: str) -> AsyncIterator[DevProcess]:
-    """Start one on ports of its own, with data and profiles in ``folder``; killed if the test leaves it."""
+    """Start one with data and profiles in ``folder``; killed if the test leaves it.
+
+    Its ports are its own: nobody else picks them meanwhile, also where a node of it is away.
+    """
     environment = {name: text for name, text in os.environ.items() if not name.startswith("FLOODMARK_")}
     environment["FLOODMARK_CONFIG"] = str(folder / "config.toml")
-    port = random.SystemRandom().randrange(12_000, 19_000)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "cli.main", "dev", "--data", str(folder / "data")),
-        *("--http-port", str(port), "--peer-port", str(port + 500), *args),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env=environment,
-    )
-    try:
-        yield DevProcess(process, environment)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    with PortBlock() as ports:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "cli.main", "dev", "--data", str(folder / "data")),
+            *("--http-port", str(ports.first), "--peer-port", str(ports.first + ports.count // 2), *args),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=environment,
+        )
+        try:
+            yield DevProcess(process, environment)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()

@@ -36,6 +36,16 @@ async def _stop(node: asyncio.subprocess.Process) -> None:
     await node.wait()
 
 
+async def _server_at(port: int) -> socket.socket:
+    """At the port of a node that was killed, once it is free."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                return socket.create_server((LOOPBACK, port))
+            except OSError:
+                await asyncio.sleep(0.01)
+
+
 async def test_a_killed_node_comes_back_and_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     """Under a producer at full speed, each node once; the line that `dev` prints to try it is the first."""
     async with dev_process(tmp_path, "--restart-after", "0.5") as dev:
@@ -147,12 +157,14 @@ async def test_a_node_that_cannot_start_ends_the_command(tmp_path: Path) -> None
 
 async def test_a_node_whose_port_is_taken_meanwhile_is_not_started_again(tmp_path: Path) -> None:
     """Who answers there would be taken for it; as no other node is left, that is the end."""
-    async with dev_process(tmp_path, "-n", "1", "--restart-after", "3") as dev:
+    async with dev_process(tmp_path, "-n", "1", "--restart-after", "0.1") as dev:
         await dev.says(STARTED)
         port = int(dev.urls[0].rpartition(":")[2])
+        dev.process.send_signal(signal.SIGSTOP)  # It hears that the node is gone once the port is taken.
         dev.kill("n1")
-        await dev.says("n1 was killed (signal 9); no other node runs; n1 is started again in 3 s")
-        with socket.create_server((LOOPBACK, port)):
+        with await _server_at(port):
+            dev.process.send_signal(signal.SIGCONT)
+            await dev.says("n1 was killed (signal 9); no other node runs; n1 is started again in 0.1 s")
             assert await dev.ends() == 1
         assert f"n1 is not started again: its port {port} is taken" in dev.text
         assert "error: no node is left: n1 was killed (signal 9)" in dev.text

@@ -15,7 +15,6 @@ from consensus.links.handshake import HELLO_BYTES, PROOF_BYTES
 from consensus.links.seal import MARK_BYTES
 from consensus.messages import KINDS, StaleTerm
 from local.folder import LocalNode, Route
-from local.ports import pick_ports
 from tests.support.processes import ProcessCluster
 
 _TERM = (1 << 63) - 1
@@ -24,14 +23,17 @@ _TERM = (1 << 63) - 1
 class Relay:
     """Passes n1's connection to n2 on, and says something of its own on it."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self) -> None:
+        self.port = 0
         self.target = 0
         self._onward: asyncio.StreamWriter | None = None
         self._between_packets = asyncio.Lock()
 
     async def start(self) -> asyncio.Server:
-        return await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        """Listen on any free port."""
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        return server
 
     async def say(self, packet: bytes) -> None:
         """Put a packet between two of n1's."""
@@ -83,7 +85,8 @@ async def _refused(cluster: ProcessCluster) -> float:
 
 async def test_what_he_says_ends_a_connection_and_no_cluster(tmp_path: Path) -> None:
     """He claims a term that leaves no next one, for all groups: it is refused, nothing moves, also later."""
-    relay = Relay(pick_ports(1, first=15_000)[0])
+    relay = Relay()
+    server = await relay.start()
 
     def routes(nodes: Sequence[LocalNode]) -> Mapping[str, Route]:
         relay.target = next(node.peer_port for node in nodes if node.name == "n2")
@@ -91,7 +94,6 @@ async def test_what_he_says_ends_a_connection_and_no_cluster(tmp_path: Path) -> 
         return found | {"n1": Route(dial={"n2": f"127.0.0.1:{relay.port}"})}
 
     cluster = ProcessCluster(tmp_path / "cluster", 3, routes=routes)
-    server = await relay.start()
     try:
         await cluster.start()
         await cluster.ready()
