@@ -82,8 +82,7 @@ class Run:
             self.down.discard(name)
         victim = ""
         if fault in ("node", "both"):
-            leaders = await self.cluster.leaders(TARGET)
-            victim = leaders[self.rng.randrange(PARTITIONS)] or "n1"
+            victim = await self.cluster.leader(TARGET, self.rng.randrange(PARTITIONS))
             await self.cluster.kill(victim)
         if fault in ("program", "both"):
             await self.programs.kill()

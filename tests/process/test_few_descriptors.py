@@ -44,10 +44,11 @@ async def test_delete_and_probes_get_in_when_everything_is_taken(tmp_path: Path)
                     assert answer.status == expected, await answer.text()
         host, port = "127.0.0.1", int(node.url.rpartition(":")[2])
         for _ in range(LIMIT):
-            held.append(await asyncio.open_connection(host, port))  # noqa: PERF401 - closed whatever happens
+            held.append(await asyncio.open_connection(host, port))
+            # At once: a node waits for a head for ten seconds, and longer for a second one.
+            held[-1][1].write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         usual, full = 0, 0
-        for reader, writer in held:
-            writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        for reader, _ in held:
             try:
                 line = await reader.readline()
             except ConnectionError:

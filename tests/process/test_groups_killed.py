@@ -128,8 +128,7 @@ async def test_a_killed_coordinator_costs_no_member_and_no_record(tmp_path: Path
             began = asyncio.get_running_loop().time()
             for _ in range(kills):
                 await readers.have(writer.ends)
-                leader = (await cluster.leaders(COORDINATOR_TOPIC))[shard_of(GROUP, SHARDS)]
-                assert leader is not None
+                leader = await cluster.leader(COORDINATOR_TOPIC, shard_of(GROUP, SHARDS))
                 await cluster.kill(leader)
                 at = dict(writer.ends)
                 async with asyncio.timeout(60):

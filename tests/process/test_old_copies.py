@@ -36,8 +36,7 @@ async def test_a_disk_that_was_set_back_costs_nothing_that_was_acknowledged(
             await client.topics.create("t", partitions=1, replication_factor=3)
             for number in range(5):
                 await client.produce("t", {"n": number})
-            leader = (await cluster.leaders("t"))[0]
-            assert leader is not None
+            leader = await cluster.leader("t", 0)
             victim, away = sorted(cluster.nodes.keys() - {leader})
             folder, copy = cluster.data_dir(victim), tmp_path / "copy"
             shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("*.tmp"))

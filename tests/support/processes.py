@@ -25,6 +25,13 @@ class ProcessCluster(LocalCluster):
         """partition -> node id of its leader, as some running node sees it."""
         return {part["partition"]: part["leader"] for part in (await self.describe(topic))["partitions"]}
 
+    async def leader(self, topic: str, partition: int, *, deadline_s: float = 60) -> str:
+        """Node id of a partition's leader, once some running node sees that there is one."""
+        async with asyncio.timeout(deadline_s):
+            while (found := (await self.leaders(topic))[partition]) is None:  # noqa: ASYNC110 - of processes
+                await asyncio.sleep(0.05)
+        return found
+
     async def describe(self, topic: str) -> dict[str, Any]:
         """The topic as some running node describes it."""
         return await self.get_json(f"/v1/topics/{topic}")
@@ -53,7 +60,7 @@ class ProcessCluster(LocalCluster):
 
     async def _ends(self, topic: str, name: str) -> tuple[int | None, ...]:
         """The high watermarks of all partitions as one node's own replicas know them."""
-        timeout = aiohttp.ClientTimeout(total=5)
+        timeout = aiohttp.ClientTimeout(total=30)  # It may be busy with catching up.
         url = f"{self.nodes[name].url}/v1/topics/{topic}?view=node"
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
