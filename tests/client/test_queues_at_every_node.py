@@ -33,7 +33,7 @@ async def topic_away_from(cluster: NodeCluster, node: TestNode) -> str:
 
 
 async def letters(client: Client, count: int) -> list[DeadLetter]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             found = [letter async for letter in client.queues.dead("jobs")]
             if len(found) == count:
@@ -74,6 +74,8 @@ async def with_asyncio(client: Client, topic: str) -> None:
 
     async def handle(job: Job) -> None:
         seen[job.json()].append(job.deliveries)
+        if sum(map(len, seen.values())) == 10:
+            queue.stop()
         if job.json() == 1:
             raise ValueError("never")
         if job.json() == 2:
@@ -83,7 +85,7 @@ async def with_asyncio(client: Client, topic: str) -> None:
             await job.retry(0)
 
     async with client.queue("jobs", worker="w") as queue:
-        await queue.run(handle, concurrency=3, prefetch=1, idle_s=0.2)
+        await queue.run(handle, concurrency=3, prefetch=1)
     assert dict(sorted(seen.items())) == {
         number: [1, 2] if number in (1, 3) else [1] for number in range(8)
     }, "each as often as it had to"
@@ -96,7 +98,12 @@ async def with_asyncio(client: Client, topic: str) -> None:
     assert record is not None
     assert record.headers["floodmark-dead-queue"] == "jobs"
     assert await queues.replay("jobs", [found[0].id]) == 1
-    again = [job async for job in client.queue("jobs").jobs(idle_s=0.2)]
+    again = []
+    async with client.queue("jobs") as queue:
+        async for job in queue.jobs():
+            again.append(job)
+            queue.stop()
+    assert (await queues.describe("jobs")).depth == 0, "nothing else comes"
     assert [(job.topic, job.json(), job.deliveries) for job in again] == [("jobs.dead", record.json(), 1)]
     assert await queues.purge_dead("jobs") == 1
     assert (await queues.describe("jobs")).dead == 0
@@ -120,7 +127,7 @@ def without_asyncio(url: str, topic: str) -> None:
         for number in range(4):
             client.produce(topic, number)
         with client.queue("jobs") as queue:
-            for job in queue.jobs(idle_s=0):
+            for job in queue.jobs():
                 with job:
                     if not seen:
                         seen.append(None)
@@ -131,9 +138,11 @@ def without_asyncio(url: str, topic: str) -> None:
 
         def handle(job: SyncJob) -> None:
             seen.append(job.json())
+            if len(seen) == 6:  # The one that failed, and two others.
+                queue.stop()
 
         with client.queue("jobs") as queue:
-            queue.run(handle, concurrency=2, idle_s=0.2)
+            queue.run(handle, concurrency=2)
         info = client.queues.describe("jobs")
         assert (info.settled, info.depth, info.dead) == (4, 0, 0)
         client.queues.delete("jobs")
@@ -162,7 +171,7 @@ async def on_the_command_line(shell: Shell, topic: str) -> None:
     await shell("ack", "jobs", second, code=4)
     (again,) = await shell.documents("receive", "jobs", "--wait", "5s", "--ack")
     assert again["deliveries"] == 2
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (dead := await shell.documents("dead", "list", "jobs")):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     (letter,) = (str(one["id"]) for one in dead)
