@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from floodmark.errors import (
@@ -23,6 +23,7 @@ from floodmark.format import batch
 from floodmark.format.batch import ProducerKind
 from floodmark.format.batch_check import check
 from floodmark.format.record import Record
+from floodmark.producer import record_accumulator
 from floodmark.producer.numbering import Epoch, Numbering
 from floodmark.producer.partition_sender import PartitionSender
 from floodmark.producer.produced import Ack
@@ -34,6 +35,21 @@ NAMED = Epoch(batch.producer_id_of("p"), 0, ProducerKind.NAMED)
 NUMBERED = Epoch(batch.numbered_id_of(17), 0, ProducerKind.NUMBERED)
 ROUND = 1 << 31
 """Sequences of a numbered producer begin anew there."""
+
+
+@contextlib.contextmanager
+def given_up_after(seconds: float) -> Iterator[None]:
+    """Batches that begin meanwhile have only so long; others have the time that a busy machine takes."""
+    usual = record_accumulator.ProducerBatch
+
+    def begin(number: int, _: float, *rest: Any) -> ProducerBatch:
+        return usual(number, seconds, *rest)
+
+    record_accumulator.ProducerBatch = begin  # type: ignore[assignment, misc]
+    try:
+        yield
+    finally:
+        record_accumulator.ProducerBatch = usual  # type: ignore[misc]
 
 
 class Ledger:

@@ -19,7 +19,7 @@ from floodmark.producer.produced import Ack
 from floodmark.producer.producer_batch import ProducerBatch
 
 from tests.client.front import Front, no_trouble
-from tests.client.partitions import NAMED, NUMBERED, Ledger, Network, judge, sender_to, write
+from tests.client.partitions import NAMED, NUMBERED, Ledger, Network, given_up_after, judge, sender_to, write
 
 
 def _send(sender: PartitionSender, number: int) -> Ack:
@@ -87,9 +87,7 @@ async def test_a_sender_takes_the_next_epoch_up_when_nothing_of_its_own_is_under
     """What is under way keeps its numbers, what comes meanwhile waits and begins the epoch at 0."""
     numbering = Numbering(NAMED)
     one, other = Taking(), Taking()
-    first = sender_to(
-        one.send, numbering=numbering, in_flight_max=1, is_durable=False, delivery_timeout_s=0.05
-    )
+    first = sender_to(one.send, numbering=numbering, in_flight_max=1, is_durable=False)
     second = sender_to(other.send, numbering=numbering, in_flight_max=4)
     await _send(second, 0)
     other.gate.clear()
@@ -98,7 +96,7 @@ async def test_a_sender_takes_the_next_epoch_up_when_nothing_of_its_own_is_under
     await other.coming.acquire()
 
     one.error = TransportError("the request is late", sent=True)
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(OutcomeUnknown), given_up_after(0.2):
         await _send(first, 0)
     assert numbering.current.number == 1
     one.error = None
@@ -117,10 +115,10 @@ async def test_behind_its_last_epoch_a_numbered_producer_ends(impatient: None) -
     """Another id would not shut out what is late of this one, so the user is to open another producer."""
     numbering = Numbering(msgspec.structs.replace(NUMBERED, number=PRODUCER_EPOCH_MAX - 1))
     taking = Taking()
-    sender = sender_to(taking.send, numbering=numbering, in_flight_max=1, delivery_timeout_s=0.05)
+    sender = sender_to(taking.send, numbering=numbering, in_flight_max=1)
     for _ in range(2):
         taking.error = TransportError("the request is late", sent=True)
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(OutcomeUnknown), given_up_after(0.2):
             await _send(sender, 0)
         taking.error = None
         if sender.fatal is None:
@@ -166,11 +164,11 @@ async def test_partitions_of_a_producer_end_in_one_epoch_over_http(front: Front,
         return None
 
     async with Client(front.url) as client:
-        producer = client.producer(topic, linger_ms=0, delivery_timeout_s=0.3)
+        producer = client.producer(topic, linger_ms=0)
         for partition in range(3):
             await (await producer.send(b"before", partition=partition))
         front.trouble = lose
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(OutcomeUnknown), given_up_after(0.5):
             await (await producer.send(b"lost", partition=1))
         headers.clear()
         for partition in range(3):

@@ -65,20 +65,32 @@ async def test_what_keeps_records_waiting_is_told_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Long before their time is up, in the words of the node; and again when there is trouble again."""
-    monkeypatch.setattr("floodmark.producer.partition_sender._TELL_AFTER_S", 0.0)
     caplog.set_level(logging.WARNING, "floodmark.producer.producer")
     told = threading.Semaphore(0)
     monkeypatch.setattr(logging.getLogger("floodmark.producer.producer"), "filters", [_Counting(told)])
     log = nodes.logs[topic, 0]
-    short = Client(nodes.urls["n1"], request_timeout_s=0.1)
+    tries = 0
+    wait = log.wait
+
+    async def counted(timeout_s: float) -> bool:
+        nonlocal tries
+        tries += 1
+        return await wait(timeout_s)
+
+    monkeypatch.setattr(log, "wait", counted)
+    short = Client(nodes.urls["n1"], request_timeout_s=0.3)
     async with short, short.producer(topic) as producer:
         await (await producer.send(b"x", partition=0))
+        monkeypatch.setattr("floodmark.producer.partition_sender._TELL_AFTER_S", 0.0)
         for times in (1, 2):
             log.move(None)
             ack = await producer.send(b"x", partition=0)
             await asyncio.to_thread(told.acquire)
             await asyncio.sleep(0)  # the filter comes before the handler
-            await asyncio.sleep(0.3)  # more tries come to the same
+            seen = tries
+            async with asyncio.timeout(60):
+                while tries < seen + 3:  # noqa: ASYNC110 - more tries come to the same
+                    await asyncio.sleep(0.01)
             log.move("n1")
             assert (await ack).offset == times
             assert len(caplog.messages) == times

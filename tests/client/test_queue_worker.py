@@ -19,6 +19,9 @@ from floodmark.queues.options import JobsOptions
 from floodmark.queues.shapes import Action, Outcome, QueueRecord, Settlement
 from floodmark.transport import pacing
 
+SOON_MS = 900
+"""An extension of so much is due in 300 ms: after what a test does at once, also on a busy machine."""
+
 
 class Node:
     """Delivers the numbers from 0 on, ``count`` of them, and notes what it is asked."""
@@ -389,7 +392,7 @@ async def test_a_pause_of_the_queue_is_told_of_once(caplog: pytest.LogCaptureFix
 
 async def test_what_is_due_soon_is_extended_together_and_what_has_ended_not_at_all() -> None:
     """Again and again; also what was received ahead."""
-    node = Node(3, visible_ms=150)
+    node = Node(3, visible_ms=SOON_MS)
     async with node.jobs(2, prefetch=1) as jobs:
         ended, held = await taken(jobs, 2)
         async with ended:
@@ -397,7 +400,7 @@ async def test_what_is_due_soon_is_extended_together_and_what_has_ended_not_at_a
         async with worked_on(held):
             await node.until(lambda: bool(node.requests))
             assert node.requests[0] == ["r1", "r2"], "in one request"
-            await node.until(lambda: len(node.requests) == 2)
+            await node.until(lambda: len(node.requests) >= 2)
         jobs.stop()
     assert {each.receipt for each in node.settled if each.action is Action.EXTEND} == {"r1", "r2"}
     assert {each.visible_ms for each in node.settled if each.action is Action.EXTEND} == {None}
@@ -416,7 +419,7 @@ async def test_what_is_due_in_a_moment_is_extended_with_what_is_due_now() -> Non
 
 async def test_a_job_that_ends_while_it_is_extended_has_ended(caplog: pytest.LogCaptureFixture) -> None:
     """What comes of the extension is nothing to it, and others are extended as before."""
-    node = Node(2, visible_ms=30)
+    node = Node(2, visible_ms=SOON_MS)
     node.late = {"r0"}
     async with node.jobs(2) as jobs:
         first, second = await taken(jobs, 2)
@@ -466,13 +469,13 @@ async def test_a_job_whose_time_was_up_is_marked_and_its_end_is_not_told(
 
 async def test_what_may_not_be_extended_is_given_up_and_told_of(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR, "floodmark")
-    node = Node(1, visible_ms=30)
+    node = Node(1, visible_ms=SOON_MS)
     async with node.jobs() as jobs:
         (job,) = await taken(jobs, 1)
         node.errors_of_settle = [Forbidden("no more")]
         async with worked_on(job):
             await node.until(lambda: bool(node.requests))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(1.5 * SOON_MS / 3000)
             assert node.requests == [["r0"]]
         jobs.stop()
     assert "the time of 1 jobs cannot be extended: no more" in caplog.text
@@ -480,13 +483,13 @@ async def test_what_may_not_be_extended_is_given_up_and_told_of(caplog: pytest.L
 
 async def test_time_that_was_asked_for_counts_from_then_on() -> None:
     """``extend`` puts the next one off, as a third of what was asked for."""
-    node = Node(1, visible_ms=60)
+    node = Node(1, visible_ms=SOON_MS)
     async with node.jobs() as jobs:
         (job,) = await taken(jobs, 1)
         async with worked_on(job):
             await job.extend(3_600)
             assert node.settled[0].visible_ms == 3_600_000
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(1.5 * SOON_MS / 3000)
             assert len(node.requests) == 1, "nothing is due for twenty minutes"
         jobs.stop()
 

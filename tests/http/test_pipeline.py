@@ -146,7 +146,7 @@ async def test_a_defect_of_a_policy_is_answered_told_once_and_ends_nothing_else(
     reader, writer = await asyncio.open_connection(*http.address_of(node))
 
     async def answer() -> tuple[bytes, bytes]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             head = (await reader.readuntil(b"\r\n\r\n")).lower()
             length = int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
             return head, await reader.readexactly(length)

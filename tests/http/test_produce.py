@@ -123,7 +123,7 @@ async def test_a_mixed_outcome_is_207_and_none_is_an_error(http: Harness) -> Non
     await http.make_topic(partitions=2)
     http.cluster.logs["t", 1].move(None)
     records = [{"value": 1, "partition": 0}, {"value": 2, "partition": 1}, {"value": 3, "partition": 0}]
-    path = "/v1/topics/t/records?timeout=50ms"
+    path = "/v1/topics/t/records?timeout=500ms"
     mixed = await http.call("POST", path, json={"records": records})
     assert mixed.status == 207
     one, two, three = mixed.json["records"]

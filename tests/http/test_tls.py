@@ -27,8 +27,6 @@ from tests.http.test_fast_path import RECORDS, read_answers, request
 from tests.support.http_certificates import Source, TestAuthority
 from tests.support.loops import LoopFactory
 
-LIMITS = RequestLimits(header_timeout_s=0.3, sweep_s=0.05, write_stall_s=0.5, connections_per_address_max=8)
-
 _LENGTH = re.compile(rb"(?i)content-length: ([0-9]+)")
 PATIENT = RequestLimits(sweep_s=0.05)
 
@@ -41,7 +39,7 @@ def authority(tmp_path: Path) -> TestAuthority:
 @asynccontextmanager
 async def _serving(
     authority: TestAuthority,
-    limits: RequestLimits = LIMITS,
+    limits: RequestLimits = PATIENT,
     client_auth: ssl.VerifyMode = ssl.CERT_NONE,
 ) -> AsyncIterator[Harness]:
     harness = Harness(MemoryCluster(1))
@@ -128,7 +126,7 @@ async def test_plain_http_is_told_so_and_closed(authority: TestAuthority) -> Non
 
 async def test_a_handshake_has_as_long_as_a_head(authority: TestAuthority) -> None:
     """Whoever connects and says nothing, or half of it, is let go, and holds a place until then."""
-    async with _serving(authority) as http:
+    async with _serving(authority, RequestLimits(header_timeout_s=1, sweep_s=0.05)) as http:
         admission = http.servers["n1"].admission
         hello = _client_hello(authority)
         silent = [await asyncio.open_connection(*http.address) for _ in range(2)]
@@ -171,7 +169,7 @@ async def test_connections_are_limited_from_the_moment_they_are_accepted(authori
 
 async def test_a_reader_that_takes_nothing_is_let_go(authority: TestAuthority) -> None:
     """As without TLS: its answers are not kept for ever."""
-    async with _serving(authority) as http:
+    async with _serving(authority, RequestLimits(write_stall_s=0.5, sweep_s=0.05)) as http:
         async with _connected(http, authority.client_context()) as (reader, writer):
             writer.write(_put_topic() + request(b"x" * (900 << 10)) * 8)
             await read_answers(reader, 9)
@@ -184,8 +182,8 @@ async def test_a_reader_that_takes_nothing_is_let_go(authority: TestAuthority) -
         )
         transport: Any = writer.transport
         transport.pause_reading()
-        writer.write(f"GET {RECORDS}?max_bytes=33554432 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         await until(lambda: len(_connections(http)) == 1)
+        writer.write(f"GET {RECORDS}?max_bytes=33554432 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         await until(lambda: not _connections(http))
         transport.abort()
 
@@ -201,7 +199,7 @@ def test_what_a_client_has_not_taken_stays_counted(
 
 
 async def _takes_only_a_head(authority: TestAuthority, media: str) -> None:
-    async with _serving(authority, PATIENT) as http:
+    async with _serving(authority) as http:
         answers = http.servers["n1"].app[CONTEXT].service.answers
         async with _connected(http, authority.client_context()) as (reader, writer):
             writer.write(_put_topic() + request(b"x" * (900 << 10)) * 4)
@@ -243,7 +241,7 @@ async def test_a_node_stops_with_handshakes_under_way(authority: TestAuthority) 
 
 async def test_a_certificate_names_who_connects(authority: TestAuthority) -> None:
     """A client without one is nobody, where it is optional."""
-    async with _serving(authority, PATIENT, ssl.CERT_OPTIONAL) as http:
+    async with _serving(authority, client_auth=ssl.CERT_OPTIONAL) as http:
         carol = authority.client_context(authority.user("carol@example"))
         async with _connected(http, carol), _connected(http, authority.client_context()):
             await until(lambda: len(_connections(http)) == 2)
@@ -253,7 +251,7 @@ async def test_a_certificate_names_who_connects(authority: TestAuthority) -> Non
 @pytest.mark.parametrize("how", ["ends", "ca gone"])
 async def test_a_connection_ends_with_its_certificate(authority: TestAuthority, how: str) -> None:
     """Whoever has one that holds comes anew with it; others, without one, stay."""
-    async with _serving(authority, PATIENT, ssl.CERT_OPTIONAL) as http:
+    async with _serving(authority, client_auth=ssl.CERT_OPTIONAL) as http:
         carol = authority.client_context(authority.user("carol"))
         async with _connected(http, carol) as (hers, _), _connected(http, authority.client_context()):
             await until(lambda: len(_connections(http)) == 2)
