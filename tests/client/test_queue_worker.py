@@ -450,6 +450,24 @@ async def test_a_thousand_at_most_are_extended_at_once(monkeypatch: pytest.Monke
         jobs.stop()
 
 
+async def test_where_nodes_are_slow_those_that_have_waited_longest_are_extended_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else those that were just extended, and are due again by the answer, would keep others from it."""
+    monkeypatch.setattr(leases, "AT_ONCE", 2)
+    node = Node(0)
+    node.may_settle.clear()
+    kept = leases.Leases("q", node.settle)
+    for number in range(3):
+        kept.add(Job(node.record(number), node.jobs()), 0.03)
+    await node.until(lambda: bool(node.requests))
+    await asyncio.sleep(0.05)  # Longer than the 10 ms in which an extension is due again.
+    node.may_settle.set()
+    await node.until(lambda: len(node.requests) >= 2)
+    await kept.close()
+    assert (node.requests[0], node.requests[1][0]) == (["r0", "r1"], "r2")
+
+
 async def test_a_job_whose_time_was_up_is_marked_and_its_end_is_not_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
