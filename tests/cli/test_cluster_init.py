@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,13 @@ from tests.support.nodes import TestNode, free_port
 
 def _init(*args: str) -> Result:
     return CliRunner().invoke(floodmark, ["cluster", "init", *args], prog_name="floodmark")
+
+
+def _is_ready(node: TestNode, names: Sequence[str]) -> bool:
+    """It serves, and knows all of them."""
+    if node.parts is None or not node.broker.health().ready:
+        return False
+    return sorted(node.running.metadata.state.nodes) == list(names)
 
 
 async def test_nodes_with_what_it_writes_form_a_cluster(tmp_path: Path) -> None:
@@ -40,10 +48,9 @@ async def test_nodes_with_what_it_writes_form_a_cluster(tmp_path: Path) -> None:
     try:
         for node in nodes:
             node.start()
-        async with asyncio.timeout(30):
-            while not all(node.parts is not None and node.broker.health().ready for node in nodes):  # noqa: ASYNC110
+        async with asyncio.timeout(60):
+            while not all(_is_ready(node, names) for node in nodes):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-        assert [sorted(node.running.metadata.state.nodes) for node in nodes] == [list(names)] * 3
         assert nodes[0].broker.cluster.show().cluster_id == "shop"
     finally:
         await asyncio.gather(*(node.stop() for node in nodes))
