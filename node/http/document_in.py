@@ -11,6 +11,7 @@ from floodmark.errors import InvalidRequest
 
 from node.http.body import read_body
 from node.http.context import HttpContext
+from node.http.doubled import check_document
 from node.http.json_guard import check_text
 
 T = TypeVar("T")
@@ -28,10 +29,13 @@ async def read_document(
 
 
 def decoded(body: bytes, decoder: msgspec.json.Decoder[T], example: str) -> T:
-    """Decode a document. Raises ``InvalidRequest`` with an ``example`` of what is expected."""
+    """Decode a document. Raises ``InvalidRequest`` with an ``example`` of what is expected, or for a member
+    that is given twice."""
     check_text(body)
     try:
-        return decoder.decode(body)
+        found = decoder.decode(body)
+        check_document(body)
     except (msgspec.DecodeError, RecursionError) as error:
         why = str(error)[:_WHY_CHARACTERS_MAX]
         raise InvalidRequest(f"the body is not what is expected here, such as {example}: {why}") from error
+    return found

@@ -2,8 +2,8 @@
 
 Within a JSON value such members stay, as all of its text does. Where a body is hardly longer than what was
 parsed from it, or each of its colons has its member, nothing is given twice, and that is checked at the speed
-of C; likewise where encoding the parsed MessagePack again gives the same bytes. Otherwise a parser that shows
-every member reads the body again.
+of C; likewise where encoding again a parsed document, or MessagePack, gives the same bytes. Otherwise a
+parser that shows every member reads the body again.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _ESCAPED_COLON: Final = b"\\u003"
 _WHITE: Final = " \t\r\n"
 _PACKED = msgspec.msgpack.Decoder()
 _PACK = msgspec.msgpack.Encoder()
+_ANY = msgspec.json.Decoder()
+_TEXT = msgspec.json.Encoder()
 
 
 class Members(Protocol):
@@ -65,6 +67,13 @@ def check_json(
         _check(found)
         for record in found.get("records") or ():
             _check(record)
+
+
+def check_document(body: bytes) -> None:
+    """Raise ``InvalidRequest`` when a JSON document that was parsed gives a member of any object twice."""
+    if body.count(b":") < 2 or msgspec.json.format(body, indent=-1) == _TEXT.encode(_ANY.decode(body)):
+        return
+    json.loads(body, object_pairs_hook=_single, parse_int=len, parse_float=len)
 
 
 def check_msgpack(body: bytes) -> None:

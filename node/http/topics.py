@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 from aiohttp import web
-from floodmark.errors import InvalidRequest
 
 from node.http.answers import JSON, Desk
 from node.http.body import read_body
 from node.http.context import HttpContext
-from node.http.json_guard import check_text
+from node.http.document_in import decoded, read_document
 from node.http.node_view import VIEW, is_own_view
 from node.http.query import capped, query_of
 from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
@@ -25,7 +24,8 @@ _QUERY: Final = frozenset({"timeout", TOPIC_ID_QUERY})
 _DESCRIBE_QUERY: Final = frozenset({TOPIC_ID_QUERY, VIEW})
 _LIST_QUERY: Final = frozenset({"prefix", "after", "limit"})
 _ENCODER = msgspec.json.Encoder()
-T = TypeVar("T")
+_NEW_EXAMPLE: Final = '{"partitions": 3, "config": {"retention_ms": 604800000}}'
+_CHANGES_EXAMPLE: Final = '{"config": {"retention_ms": null}}'
 
 
 class NewTopicBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -58,8 +58,9 @@ class Topics:
     async def put(self, request: web.Request) -> web.StreamResponse:
         """201 when created now, 200 when it existed like this, 409 when it existed otherwise."""
         name, timeout_s = request.match_info["topic"], self._desk.timeout_of(request, _QUERY)
-        body = await self._body(request)
-        given = _decode(_NEW, body or b"{}")
+        with ExitStack() as held:
+            body = await read_body(request, self._context, held)
+        given = decoded(body or b"{}", _NEW, _NEW_EXAMPLE)
         wanted = CreateTopic(
             topic=name,
             partitions=given.partitions,
@@ -84,8 +85,7 @@ class Topics:
     async def patch(self, request: web.Request) -> web.StreamResponse:
         """Change the configuration (null removes a limit), the partitions, or the replication factor."""
         name, timeout_s = request.match_info["topic"], self._desk.timeout_of(request, _QUERY)
-        body = await self._body(request)
-        given = _decode(_CHANGES, body)
+        given, size = await read_document(request, self._context, _CHANGES, _CHANGES_EXAMPLE)
         changes = AlterTopic(
             topic=name,
             config=given.config,
@@ -93,7 +93,7 @@ class Topics:
             replication_factor=given.replication_factor,
             topic_id=asked_id(request, query_of(request, _QUERY)),
         )
-        return self._answer(*await self._desk.ask(request, changes, timeout_s=timeout_s, size=len(body)))
+        return self._answer(*await self._desk.ask(request, changes, timeout_s=timeout_s, size=size))
 
     async def delete(self, request: web.Request) -> web.StreamResponse:
         """Remove the topic and its data everywhere."""
@@ -133,16 +133,3 @@ class Topics:
         return self._desk.answer(
             topic, node, by_leader, status=status, headers={TOPIC_ID: str(topic.topic_id), **(headers or {})}
         )
-
-    async def _body(self, request: web.Request) -> bytes:
-        with ExitStack() as held:
-            body = await read_body(request, self._context, held)
-        check_text(body)
-        return body
-
-
-def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    try:
-        return decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidRequest(f"the body is not what is expected here: {error}") from error
