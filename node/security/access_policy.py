@@ -13,6 +13,7 @@ from floodmark.format.names import check_name
 
 from node import outcomes
 from node.metadata.delta import MetadataDelta
+from node.metadata.domains.acls import check_name_of
 from node.metadata.state import AclEntry, MetadataState
 from node.security.acl import AclIndex, Asked, explain
 from node.service.authentication import missing
@@ -96,13 +97,12 @@ class AccessPolicy:
         if principal == ANONYMOUS:
             return missing()
         kind, name = resource
-        if kind is ResourceKind.TOPIC:
+        if kind in (ResourceKind.TOPIC, ResourceKind.QUEUE):
             check_name(name)
-            # Who makes a topic does not ask whether it is there: that it may not says nothing of it.
-            if operation is not Operation.CREATE and not self._may(
-                principal, Operation.DESCRIBE, topic(name)
-            ):
-                return outcomes.unknown_topic(name)
+        # Who makes a topic does not ask whether it is there: that it may not says nothing of it.
+        is_looked_for = kind is ResourceKind.TOPIC and operation is not Operation.CREATE
+        if is_looked_for and not self._may(principal, Operation.DESCRIBE, topic(name)):
+            return outcomes.unknown_topic(name)
         if resource.is_internal and kind in (ResourceKind.TOPIC, ResourceKind.GROUP):
             return closed(operation, resource)
         if kind is ResourceKind.TOPICS:
@@ -111,14 +111,25 @@ class AccessPolicy:
                 f"of them: an administrator can allow it with `floodmark acl add --user {principal} --topic "
                 f"{name or PREFIX_EXAMPLE} --prefix --operation read`, or --operation describe --cluster"
             )
-        if resource == CLUSTER and operation is Operation.WRITE:
-            return Forbidden(f"{principal} may write to no topic, and gets no producer id")
-        what = "the cluster" if resource == CLUSTER else f"{kind} {name}"
-        option = "--cluster" if resource == CLUSTER else f"--{kind} {name}"
+        return _forbidden(principal, operation, resource)
+
+
+def _forbidden(principal: str, operation: Operation, resource: Resource) -> Forbidden:
+    """With the entry that would allow it, where there can be one."""
+    kind, name = resource
+    if resource == CLUSTER and operation is Operation.WRITE:
+        return Forbidden(f"{principal} may write to no topic, and gets no producer id")
+    what = "the cluster" if resource == CLUSTER else f"{kind} {name}"
+    if check_name_of(kind, name, is_prefix=False) is not None:
         return Forbidden(
-            f"{principal} may not {operation} {what}; an administrator can allow it with "
-            f"`floodmark acl add --user {principal} {option} --operation {operation}`"
+            f"{principal} may not {operation} {what}; no entry can name that {kind}, but an administrator "
+            "can allow it with one for a prefix of its name"
         )
+    option = "--cluster" if resource == CLUSTER else f"--{kind} {name}"
+    return Forbidden(
+        f"{principal} may not {operation} {what}; an administrator can allow it with "
+        f"`floodmark acl add --user {principal} {option} --operation {operation}`"
+    )
 
 
 def decided(
@@ -130,8 +141,8 @@ def decided(
     if kind == ResourceKind.TOPIC and topic(name).is_internal:
         if is_closed(operation, topic(name)):
             return False, f"nobody may {operation} the cluster's own topics", None
-        is_allowed = principal in state.administrators
-        return is_allowed, "it is for administrators only", None
+        if principal not in state.administrators:
+            return False, "it is for administrators only", None
     if principal in state.administrators:
         return True, f"{principal} is an administrator", None
     decision = explain(state.acls, Asked(principal, operation, kind, name))

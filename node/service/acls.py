@@ -8,7 +8,9 @@ import msgspec
 from floodmark.errors import InvalidRequest
 
 from node.broker import Acl, AclDecision
+from node.metadata.domains.acls import ALL, check_members, check_name_of
 from node.metadata.levels import QUEUES, SECURITY
+from node.service.group_request import check_group
 from node.service.policy import Operation, ResourceKind
 from node.service.request_context import RequestContext
 from node.service.requests import Request
@@ -50,6 +52,14 @@ class AclFilter(msgspec.Struct, frozen=True, kw_only=True):
             for field, wanted in ((name, getattr(self, name)) for name in self.__struct_fields__)
         )
 
+    def check(self) -> None:
+        """Raises ``InvalidRequest`` where no entry can ever have that: "there is none" would hide a slip."""
+        refused = check_members(self.principal, self.kind, self.pattern, self.operation)
+        if refused is None and self.name:
+            refused = check_name_of(self.kind or ResourceKind.TOPIC, self.name, is_prefix=True)
+        if refused is not None:
+            raise refused
+
     @property
     def is_empty(self) -> bool:
         """Whether all entries are meant."""
@@ -62,6 +72,10 @@ class ListAcls(Request[AclList], frozen=True, kw_only=True):
     operation: ClassVar[Operation] = Operation.DESCRIBE
 
     which: AclFilter = AclFilter()
+
+    def check(self) -> None:
+        """Raises ``InvalidRequest``."""
+        self.which.check()
 
     async def execute(self, at: Service, context: RequestContext) -> AclList:
         """Knows of every change that was acknowledged before."""
@@ -103,6 +117,7 @@ class RemoveAcls(Request[AclList], frozen=True, kw_only=True):
                 "say which entries: principal, kind, name, pattern, operation, allow; without any of these "
                 "all entries would be removed"
             )
+        self.which.check()
 
     async def execute(self, at: Service, context: RequestContext) -> AclList:
         """See ``Broker.acls.remove``."""
@@ -123,13 +138,22 @@ class DecideAcl(Request[AclDecision], frozen=True, kw_only=True):
     kind: str
     name: str = ""
 
+    def check(self) -> None:
+        """Raises ``InvalidRequest`` for what nobody could ask for."""
+        if self.asked == ALL:
+            raise InvalidRequest(f"ask for one operation: {ALL} is for entries")
+        refused = check_members(self.principal, self.kind, operation=self.asked)
+        if refused is None and self.kind == ResourceKind.GROUP:
+            check_group(self.name)  # Groups have names that no entry has: what is for a prefix decides.
+        elif refused is None and not self.name and self.kind != ResourceKind.CLUSTER:
+            refused = InvalidRequest(f"which {self.kind}? Say its name, as in name=orders")
+        elif refused is None:
+            refused = check_name_of(self.kind, self.name, is_prefix=False)
+        if refused is not None:
+            raise refused
+
     async def execute(self, at: Service, context: RequestContext) -> AclDecision:
-        """Raises ``InvalidRequest`` for what no entry could be about."""
-        if self.asked == "all":
-            raise InvalidRequest("ask for one operation: all is for entries")
-        at.broker.acls.check(
-            Acl(principal=self.principal, kind=self.kind, name=self.name, operation=self.asked)
-        )
+        """Knows of every change that was acknowledged before."""
         await at.broker.catch_up(timeout_s=context.left_s())
         return at.broker.acls.decide(self.principal, self.asked, self.kind, self.name)
 

@@ -94,7 +94,7 @@ async def test_what_they_come_to_and_by_which_entry(http: Harness) -> None:
     _, decision = await _ask(http, "GET", f"{root}write&name=__floodmark_audit")
     assert (decision["allowed"], decision["reason"]) == (False, "nobody may write the cluster's own topics")
     _, decision = await _ask(http, "GET", f"{root}read&name=__floodmark_audit")
-    assert decision["allowed"]
+    assert (decision["allowed"], decision["reason"]) == (True, "root is an administrator")
     _, decision = await _ask(http, "GET", f"{asked.replace('orders', '__floodmark_audit')}read")
     assert (decision["allowed"], decision["reason"]) == (False, "it is for administrators only")
 
@@ -117,6 +117,14 @@ async def test_what_they_come_to_and_by_which_entry(http: Harness) -> None:
         ("DELETE", "?timeout=1s", None, "say which entries"),
         ("GET", "?allow=perhaps", None, "allow"),
         ("GET", "?host=h", None, "unknown query parameter 'host'"),
+        ("GET", "?kind=Topic", None, "'Topic' is no kind of resource"),
+        ("DELETE", "?principal=ann&operation=READ", None, "'READ' is no operation"),
+        ("DELETE", "?pattern=prefixed", None, "'prefixed' is no pattern"),
+        ("DELETE", "?principal=", None, "'' is no user's name"),
+        ("DELETE", "?name=*", None, "there is the pattern prefix and an empty name"),
+        ("GET", "?kind=cluster&name=c", None, "there is one cluster"),
+        ("GET", "/check?principal=ann&operation=read&kind=group&name=", None, "1 to 255 bytes"),
+        ("GET", "/check?principal=ann&operation=drop&kind=topic&name=t", None, "'drop' is no operation"),
         ("GET", "/check?principal=ann", None, "operation is missing"),
         ("GET", "/check?principal=ann&operation=all&kind=topic&name=t", None, "ask for one operation"),
         ("GET", "/check?principal=ann&operation=read&kind=topic", None, "which topic?"),
@@ -129,6 +137,36 @@ async def test_what_is_wrong_is_said(http: Harness, method: str, path: str, body
     assert (status, problem["code"]) == (400, "invalid_request")
     assert words in problem["detail"]
     assert await _ask(http, "GET", "/v1/acls") == (200, {"acls": []})
+
+
+async def test_a_filter_finds_entries_of_every_kind(http: Harness) -> None:
+    """What is not given may be anything that an entry has: the cluster, all names, dots."""
+    cluster = {**ENTRY, "kind": "cluster", "name": ""}
+    hidden = {**ENTRY, "name": "..", "pattern": "prefix"}
+    await _ask(http, "POST", "/v1/acls", {"acls": [cluster, hidden, DENIAL]})
+    for query, found in (
+        ("name=&pattern=literal", [cluster]),
+        ("kind=cluster", [cluster]),
+        ("kind=cluster&name=", [cluster]),
+        ("kind=topic&pattern=prefix", [DENIAL, hidden]),
+        ("name=..", [hidden]),
+        ("principal=*&name=", [DENIAL]),
+        ("principal=anonymous", []),
+    ):
+        assert await _ask(http, "GET", f"/v1/acls?{query}") == (200, {"acls": found}), query
+
+
+async def test_groups_of_any_name_can_be_asked_about(http: Harness) -> None:
+    """Their names may have characters that no entry's has; an entry for a prefix is about them as well."""
+    asked = "/v1/acls/check?principal=ann&operation=read&kind=group&name=a%20b%C3%A4"
+    status, decision = await _ask(http, "GET", asked)
+    assert (status, decision["allowed"]) == (200, False)
+    entry = {**ENTRY, "kind": "group", "name": "a", "pattern": "prefix"}
+    await _ask(http, "POST", "/v1/acls", {"acls": [entry]})
+    assert await _ask(http, "GET", asked) == (
+        200,
+        {"allowed": True, "reason": "this entry allows it", "acl": entry},
+    )
 
 
 async def test_they_wait_for_their_feature_level(http: Harness) -> None:

@@ -19,7 +19,7 @@ from node.metadata.domains.users import (
 from node.metadata.state import INTERNAL_PREFIX, AclEntry
 from node.security import access_policy
 from node.security.access_policy import AccessPolicy
-from node.service.policy import CLUSTER, AllowAll, Operation, topic
+from node.service.policy import CLUSTER, AllowAll, Operation, group, queue, topic
 from node.service.request_context import ANONYMOUS, RequestContext
 from tests.node.test_user_commands import Cluster, token
 from tests.security.test_acl import entry, on_cluster
@@ -92,6 +92,21 @@ def test_what_may_not_be_described_is_not_there() -> None:
 def test_a_name_that_can_be_no_topics_is_refused_as_such() -> None:
     """As it is to whoever may do everything, by what looks for it."""
     assert Judged().kind("ann", Operation.READ, "a$b") is InvalidName
+
+
+def test_a_refusal_tells_of_an_entry_that_can_be_made() -> None:
+    """Groups have names that no entry has, and that a shell would take apart."""
+    judged = Judged()
+    context = RequestContext(protocol="test", principal="ann")
+    with pytest.raises(Forbidden, match="`floodmark acl add --user ann --group billing --operation read`"):
+        judged.policy.authorize(context, Operation.READ, group("billing"))
+    for name in ("a b", "b\u00e4d", "$(reboot)", "*", "g" * 250):
+        with pytest.raises(Forbidden) as told:
+            judged.policy.authorize(context, Operation.READ, group(name))
+        assert "acl add" not in told.value.detail
+        assert "one for a prefix of its name" in told.value.detail
+        with pytest.raises(InvalidName):
+            judged.policy.authorize(context, Operation.READ, queue(name))
 
 
 def test_who_has_not_said_who_it_is_is_asked() -> None:

@@ -48,23 +48,34 @@ class RemoveAcls(Command, frozen=True, tag="remove_acls"):
 
 def check_acl(entry: AclEntry) -> FloodmarkError | None:
     """Why there can be no such entry; None where there can."""
-    if entry.principal not in (EVERYBODY, ANONYMOUS) and (refused := check_principal(entry.principal)):
+    refused = check_members(entry.principal, entry.kind, entry.pattern, entry.operation)
+    return refused or check_name_of(entry.kind, entry.name, is_prefix=entry.pattern == PREFIX)
+
+
+def check_members(
+    principal: str | None = None,
+    kind: str | None = None,
+    pattern: str | None = None,
+    operation: str | None = None,
+) -> FloodmarkError | None:
+    """Why no entry has one of these; None where there can be one. What is None is not looked at."""
+    if principal not in (None, EVERYBODY, ANONYMOUS) and (refused := check_principal(principal)):
         return InvalidRequest(
             f"{refused.detail}. In an entry {EVERYBODY!r} stands for everybody who has said who it is, and "
             f"{ANONYMOUS!r} for those who have not"
         )
     for what, given, known in (
-        ("kind of resource", entry.kind, KINDS),
-        ("operation", entry.operation, OPERATIONS),
-        ("pattern", entry.pattern, (LITERAL, PREFIX)),
+        ("kind of resource", kind, KINDS),
+        ("operation", operation, OPERATIONS),
+        ("pattern", pattern, (LITERAL, PREFIX)),
     ):
-        if given not in known:
+        if given is not None and given not in known:
             return InvalidRequest(f"{given[:80]!r} is no {what}: one of {', '.join(known)}")
-    return _check_name(entry)
+    return None
 
 
-def _check_name(entry: AclEntry) -> FloodmarkError | None:
-    kind, name, is_prefix = entry.kind, entry.name, entry.pattern == PREFIX
+def check_name_of(kind: str, name: str, *, is_prefix: bool) -> FloodmarkError | None:
+    """Why no entry of this kind has this name; None where there can be one."""
     if kind == CLUSTER:
         if not name and not is_prefix:
             return None
