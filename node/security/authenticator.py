@@ -7,6 +7,7 @@ what the cluster has agreed on lately (``freshness.py``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -20,6 +21,7 @@ from node.security.tokens import Token
 from node.service.authentication import HOW, Identity, digest_of
 
 KNOWN_MAX: Final = 4096
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,19}", re.ASCII)
 _OWN: Final = "token"
 _CERTIFICATE: Final = "certificate"
 _MEMBERS: Final = ("users", "tokens", "administrators")
@@ -113,7 +115,9 @@ class Authenticator:
         scheme, _, credential = authorization.decode("utf-8", "replace").partition(" ")
         credential = credential.strip()
         if scheme.lower() != "bearer":
-            raise Unauthorized(f"credentials of the kind {scheme[:20]!r} are not taken here: {HOW}")
+            # Whoever left the scheme out has the credential in its place: that is repeated nowhere.
+            kind = f" of the kind {scheme!r}" if credential and _SCHEME.fullmatch(scheme) else ""
+            raise Unauthorized(f"credentials{kind} are not taken here: {HOW}")
         token = tokens.parsed(credential)
         if token is not None:
             if token.token_id not in self._state().tokens:

@@ -188,12 +188,12 @@ async def test_nothing_is_believed_that_was_not_confirmed_lately(node: Node) -> 
     ("header", "words"),
     [
         (b"Basic YW5uOnNlY3JldA==", "'Basic'"),
-        (b"fmk_abc", "'fmk_abc'"),
-        (b"", "''"),
+        (b"fmk_abc", "credentials are not taken"),
+        (b"", "credentials are not taken"),
         (b"Bearer ", "no token of this cluster"),
         (b"Bearer fmk_short_secret", "no token of this cluster"),
         (b"Bearer a.b.c", "no token of this cluster"),
-        (b"\xff\xfe", "kind"),
+        (b"\xff\xfe", "credentials are not taken"),
     ],
 )
 async def test_what_is_no_credential_is_refused_with_how_to_send_one(
@@ -203,6 +203,18 @@ async def test_what_is_no_credential_is_refused_with_how_to_send_one(
         await node.authenticator.identify(header)
     assert words in refused.value.detail
     assert "Authorization: Bearer fmk_" in refused.value.detail
+
+
+@pytest.mark.parametrize("before", ["", "Bearer\t", "Token:", "my-own-scheme-of-tokens "])
+async def test_a_credential_in_the_place_of_its_kind_is_not_repeated(node: Node, before: str) -> None:
+    """Whoever leaves ``Bearer`` out has the token where the kind of credentials is."""
+    text = node.given().text
+    for sent in (f"{before}{text}", f"{before}{text[:16]} {text}"):
+        with pytest.raises(Unauthorized) as refusal:
+            await node.authenticator.identify(sent.encode())
+        assert not any(text[at : at + 4] in refusal.value.detail for at in range(4, len(text) - 3))
+    with pytest.raises(Unauthorized, match="credentials of the kind 'Basic' are not taken here"):
+        await node.authenticator.identify(b"Basic YTpi")
 
 
 async def test_a_bearer_token_of_another_form_goes_to_whoever_knows_it(node: Node) -> None:
