@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -92,7 +93,7 @@ def raw_answer(error: FloodmarkError, *, status: int | None = None) -> bytes:
     code = status or status_of(type(error))
     retry = "Retry-After: 1\r\n" if code in _RETRY_LATER else ""
     head = (
-        f"HTTP/1.1 {code} {type(error).__name__}\r\nContent-Type: {PROBLEM_TYPE}\r\n{retry}"
+        f"HTTP/1.1 {code} {HTTPStatus(code).phrase}\r\nContent-Type: {PROBLEM_TYPE}\r\n{retry}"
         f"Server: floodmark\r\nX-Content-Type-Options: nosniff\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )

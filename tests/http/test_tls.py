@@ -117,7 +117,7 @@ async def test_plain_http_is_told_so_and_closed(authority: TestAuthority) -> Non
         with capture_logs() as lines:
             for _ in range(5):
                 answer = await http.raw(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-                assert answer.startswith(b"HTTP/1.1 400 ")
+                assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
                 assert b"https://" in answer
             await until(lambda: http.servers["n1"].admission.total == 0)
         assert [line["event"] for line in lines] == ["tls_handshake_failed"]
