@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from local.certificates import Authority, Made
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-_USER: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}", re.ASCII)
+_USER: Final = re.compile(r"(?!\.+\Z|anonymous\Z)[A-Za-z0-9._@-]{1,64}", re.ASCII)
 _HOST: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9*][A-Za-z0-9._-]{0,252}", re.ASCII)
 _AUTHORITY: Final = click.option(
     "--ca",
@@ -152,7 +152,9 @@ def user(name: str, *, folder: Path, to: Path | None, lasts: int | str, output: 
     """Make a certificate by which a client shows who its user is: user-NAME.pem and user-NAME.key."""
     if not _USER.fullmatch(name):
         raise Failure(
-            f"{name!r} is not a user's name", exit_code=USAGE, hint="1 to 64 of A-Z a-z 0-9 . _ @ -"
+            f"{name!r} is not a user's name",
+            exit_code=USAGE,
+            hint="1 to 64 of A-Z a-z 0-9 . _ @ -, not only dots, and not anonymous",
         )
     authority = _open(folder)
     _finish(_told(lambda: authority.user(name, lasts=_time(lasts))), to or folder, f"user-{name}", output)

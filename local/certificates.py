@@ -96,6 +96,8 @@ class Authority:
     def renewed(self, old: x509.Certificate, *, lasts: timedelta, key: Key | None = None) -> Made:
         """For the same one, with the same names, by this CA. Raises ``CertificateProblem``."""
         uri = uri_of(old)
+        if uri == self.cluster_uri:
+            raise CertificateProblem("a CA is not renewed: make a second one, and replace it")
         if not uri.startswith(f"{self.cluster_uri}/"):
             raise CertificateProblem(f"it is for {uri}, and this CA is that of {self.cluster_uri}")
         names = old.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

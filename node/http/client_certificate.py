@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from node.service.request_context import ANONYMOUS
 
-_NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,64}", re.ASCII)
+_NAME: Final = re.compile(r"(?!\.+\Z)[A-Za-z0-9._@-]{1,64}", re.ASCII)
 
 
 class Certified(NamedTuple):

@@ -304,6 +304,7 @@ async def _first_line(http: Harness, context: ssl.SSLContext) -> bytes:
         ([("DNS", "*.example")], None),
         ([("URI", "spiffe://a/user/anonymous")], None),
         ([("URI", "spiffe://a/user/(node)")], None),
+        ([("URI", "spiffe://a/user/..")], None),
         ([("email", "a@b")], None),
         ([], None),
     ],
