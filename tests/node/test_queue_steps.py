@@ -177,6 +177,34 @@ def test_one_settlement_counts_where_two_are_about_one_delivery() -> None:
     assert kept.queue.counts[State.WAITING] == 1
 
 
+@pytest.mark.parametrize(("first", "second"), list(permutations(Action, 2)))
+def test_of_two_settlements_in_one_request_the_first_one_counts(first: Action, second: Action) -> None:
+    """The other one is late, and changes nothing."""
+    alone, both = KeptQueue(), KeptQueue()
+    for kept in (alone, both):
+        kept.produce([None] * 3)
+        kept.offsets(3)
+    asked = [Settlement(place=Place(TOPIC, 0, 1), lease=1, action=action) for action in (first, second)]
+    assert both.settle_all(asked) == [DONE, LATE]
+    assert alone.settle_all(asked[:1]) == [DONE]
+    assert both.state == alone.state
+
+
+@pytest.mark.parametrize(("first", "second"), list(permutations((Action.ACK, Action.NACK))))
+def test_a_settlement_that_came_second_says_nothing_of_what_is_tried(first: Action, second: Action) -> None:
+    """A half open queue closes, or opens again, by the first one."""
+    kept = KeptQueue(backoff_ms=(1,), breaker=Breaker(failures=50, deliveries=1, pause_ms=1_000))
+    kept.produce([None])
+    kept.offsets(1)
+    kept.settle(Action.NACK, [0])
+    kept.passes(1_000)
+    assert kept.offsets(1) == [0]
+    assert kept.queue.state.breaker == HALF_OPEN
+    asked = [Settlement(place=Place(TOPIC, 0, 0), lease=2, action=action) for action in (first, second)]
+    assert kept.settle_all(asked) == [DONE, LATE]
+    assert kept.queue.state.breaker == (CLOSED if first is Action.ACK else OPEN)
+
+
 def test_records_of_one_key_go_one_after_the_other() -> None:
     """Others pass them; the next one of a key comes when the one before is settled, not when it failed."""
     kept = KeptQueue(ordering="key", backoff_ms=())

@@ -79,7 +79,9 @@ def settle(queue: Queue, settlements: Sequence[Settlement], *, now_ms: int) -> D
         answers.append(Settled.DONE)
     if kind is not None:
         kinds[kind] = bits
-    return Decision(_Ending(queue, now_ms).all(kinds), answers)
+    # Where all of a kind came second, nothing is done of it.
+    done = {each: each_bits for each, each_bits in kinds.items() if each_bits}
+    return Decision(_Ending(queue, now_ms).all(done), answers)
 
 
 def end(queue: Queue, *, clock_s: float, now_ms: int) -> Decision[int]:
