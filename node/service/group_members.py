@@ -10,6 +10,7 @@ from floodmark.errors import InvalidRequest
 from floodmark.format.names import check_name
 
 from node.broker import Heartbeat, Join, Leave, MemberAnswer
+from node.coordinator.groups.member_checks import check_assignor, check_ids
 from node.coordinator.groups.patterns import prefix_of
 from node.service.group_request import GroupRequest
 from node.service.policy import Operation, Resource, topic, topics
@@ -25,6 +26,7 @@ _HEARTBEAT_MAX_MS: Final = 3_000
 _EAGER_MS: Final = 500
 """While others have yet to give up what the member waits for."""
 _Text = Annotated[str, msgspec.Meta(max_length=MEMBER_ID_MAX)]
+"""What is longer other nodes do not take: ``check`` refuses it where it arrived."""
 
 
 class AssignedPartition(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +84,8 @@ class JoinGroup(GroupRequest[MemberState], frozen=True, kw_only=True):
         GroupRequest.check(self)
         if not self.member_id:
             raise InvalidRequest("member_id is what the member is called: a UUID, made for this member")
+        check_ids(self.member_id, self.instance_id)
+        check_assignor(self.assignor)
         if not self.topics and self.pattern is None:
             raise InvalidRequest("say what to read: topics, or a pattern of their names")
         for name in self.topics:
@@ -133,6 +137,7 @@ class HeartbeatGroup(GroupRequest[MemberState], frozen=True, kw_only=True):
     def check(self) -> None:
         """Raises ``InvalidRequest``."""
         GroupRequest.check(self)
+        check_ids(self.member_id, self.instance_id)
         for name in self.topics or ():
             check_name(name)
 
@@ -163,6 +168,11 @@ class LeaveGroup(GroupRequest[None], frozen=True, kw_only=True):
     epoch: int | None = None
     instance_id: _Text | None = None
     for_a_while: bool = False
+
+    def check(self) -> None:
+        """Raises ``InvalidRequest``."""
+        GroupRequest.check(self)
+        check_ids(self.member_id, self.instance_id)
 
     async def execute(self, at: Service, context: RequestContext) -> None:
         """See ``GroupAdmin.leave``."""

@@ -9,6 +9,7 @@ import msgspec
 from floodmark.errors import InvalidRequest, UnknownTopic
 
 from node.broker import Commit, Position, TopicPartition
+from node.coordinator.groups.member_checks import check_ids
 from node.service.group_request import GroupRequest
 from node.service.policy import Operation, Resource, topic
 from node.service.request_context import RequestContext
@@ -68,7 +69,9 @@ class CommitOffsets(GroupRequest[CommittedOffsets], frozen=True, kw_only=True):
     def check(self) -> None:
         """Raises ``InvalidRequest``."""
         GroupRequest.check(self)
-        _check_numbers(self.offsets)
+        if self.member_id:
+            check_ids(self.member_id, self.instance_id)
+        check_numbers(self.offsets)
 
     def is_repeatable(self) -> bool:
         """What is late moves nothing back."""
@@ -138,7 +141,7 @@ class FetchOffsets(GroupRequest[CommittedOffsets], frozen=True, kw_only=True):
     def check(self) -> None:
         """Raises ``InvalidRequest``."""
         GroupRequest.check(self)
-        _check_numbers(self.partitions or ())
+        check_numbers(self.partitions or ())
 
     async def prepared(self, at: Service) -> Self:
         """With the ids of the topics."""
@@ -199,7 +202,8 @@ async def _ids(
     return found
 
 
-def _check_numbers(named: Iterable[OffsetOf | PartitionOf]) -> None:
+def check_numbers(named: Iterable[OffsetOf | PartitionOf]) -> None:
+    """Raises ``InvalidRequest``, also where a partition is named twice."""
     seen: set[tuple[str, int]] = set()
     for each in named:
         place = each.topic, each.partition

@@ -17,7 +17,7 @@ from node.service import positions
 from node.service.at_coordinator import at_coordinator
 from node.service.data_requests import ListOffsetsRequest
 from node.service.group_lag import AT_ONCE
-from node.service.group_offsets import FetchOffsets, OffsetOf, PartitionOf
+from node.service.group_offsets import FetchOffsets, OffsetOf, PartitionOf, check_numbers
 from node.service.group_request import GroupRequest, check_group
 from node.service.policy import Operation, Resource, ResourceKind, topic
 from node.service.request_context import RequestContext
@@ -115,8 +115,9 @@ class ResetOffsets(Request[ResetResult], frozen=True, kw_only=True):
             )
         if self.offsets and (self.topics or self.partitions):
             raise InvalidRequest("offsets name their partitions: leave out topics and partitions")
-        if self.to is not None and not _SHIFT.fullmatch(self.to):
-            positions.check(self.to)
+        if self.to is not None:
+            _check_to(self.to)
+        check_numbers(self.offsets)
         for name in self.topics:
             check_name(name)
 
@@ -227,6 +228,20 @@ class DeleteOffsets(GroupRequest[None], frozen=True, kw_only=True):
         numbers = range(self.partitions) if self.partition is None else (self.partition,)
         wanted = [(self.topic_id, number) for number in numbers]
         await at.broker.groups.delete_offsets(self.group, wanted, timeout_s=context.left_s())
+
+
+def _check_to(to: str) -> None:
+    if _SHIFT.fullmatch(to):
+        return
+    try:
+        positions.check(to)
+    except InvalidRequest:
+        if to.startswith("@"):
+            raise
+        raise InvalidRequest(
+            "to is an offset, earliest, latest, @time (@2026-01-31T10:00Z or @milliseconds), or a shift of "
+            f"what is committed (+10 or -10), not {to[:100]!r}"
+        ) from None
 
 
 async def _place(at: Service, name: str, topic_id: int, number: int) -> Place:

@@ -190,13 +190,16 @@ async def test_members_share_partitions_and_hand_them_over(ask: Asking) -> None:
     assert (await ask.done(n1, "GET", group))["state"] == "empty"
 
 
+LONG: Final = "x" * 256
 WRONG: Final[list[tuple[str, str, Any]]] = [
     ("POST", "/offsets", {"offsets": [_offset(-1)]}),
     ("POST", "/offsets", {"offsets": [_offset(1), _offset(2)]}),
     ("POST", "/offsets", {"offsets": [_offset(1, 1, metadata="x" * 4097)]}),
     ("POST", "/offsets/reset", {}),
     ("POST", "/offsets/reset", {"to": "somewhere"}),
+    ("POST", "/offsets/reset", {"to": "@somewhen"}),
     ("POST", "/offsets/reset", {"to": "earliest"}),
+    ("POST", "/offsets/reset", {"offsets": [_offset(1), _offset(2)]}),
     ("POST", "/offsets/reset", {"to": "1", "offsets": [_offset(1)]}),
     ("POST", "/offsets/reset", {"to": "-1", "topics": ["orders"]}),
     ("POST", "/members", {}),
@@ -205,7 +208,16 @@ WRONG: Final[list[tuple[str, str, Any]]] = [
     ("POST", "/members", {"pattern": "a{2,5}"}),
     ("POST", "/members", {"topics": ["no/name"]}),
     ("POST", "/members", {"topics": ["orders"], "member_id": ""}),
+    ("POST", "/members", {"topics": ["orders"], "member_id": LONG}),
+    ("POST", "/members", {"topics": ["orders"], "instance_id": LONG}),
+    ("POST", "/members", {"topics": ["orders"], "instance_id": "\u00e9" * 128}),
+    ("POST", "/members", {"topics": ["orders"], "assignor": LONG}),
     ("POST", "/members/m", {"member_epoch": "1"}),
+    ("POST", "/members/m", {"member_epoch": 1, "instance_id": LONG}),
+    ("POST", f"/members/{LONG}", {"member_epoch": 1}),
+    ("DELETE", f"/members/{LONG}", None),
+    ("DELETE", f"/members/m?instance_id={LONG}", None),
+    ("POST", "/offsets", {"offsets": [_offset(1)], "member_id": LONG}),
     ("DELETE", "/offsets", None),
     ("GET", "/offsets?partition=1", None),
     ("DELETE", "/members/m?for_a_while=true", None),
@@ -216,15 +228,31 @@ WRONG: Final[list[tuple[str, str, Any]]] = [
 ]
 
 
-async def test_what_is_wrong_is_refused(tmp_path: Path) -> None:
-    """With 400 or 413, and a sentence; the same for a name that is too long."""
-    async with NodeCluster.running(tmp_path, 1) as cluster:
-        await cluster.create("orders", partitions=2)
-        ask = Asking(cluster)
-        for name in ("g", "x" * 256):
-            for method, path, body in WRONG:
-                status, problem = await ask(cluster.up[0], method, f"/v1/groups/{name}{path}", body)
+async def test_what_is_wrong_is_refused(ask: Asking) -> None:
+    """With 400 or 413, and a sentence, the same at every node; the same for a name that is too long."""
+    nodes = ask.cluster.up
+    await ask.done(nodes[0], "POST", "/v1/groups/other/offsets", {"offsets": [_offset(1)]})
+    for name in ("g", LONG):
+        for method, path, body in WRONG:
+            told = set()
+            for node in nodes:
+                status, problem = await ask(node, method, f"/v1/groups/{name}{path}", body)
                 assert status in (400, 413), (method, path, body, problem)
-                assert problem["detail"]
-        missing = "/v1/groups/g/records?topics=none"
-        assert (await ask(cluster.up[0], "POST", missing, {}))[1]["code"] == "unknown_topic"
+                assert len(problem["detail"]) < 1_000
+                told.add((status, problem["code"], problem["detail"]))
+            assert len(told) == 1, (method, path, body, told)
+    for to in ("somewhere", "+-1", str(1 << 63), ""):
+        _, problem = await ask(nodes[0], "POST", "/v1/groups/g/offsets/reset", {"to": to})
+        assert problem["detail"].startswith("to is an offset, earliest, latest, @time"), problem
+        assert repr(to) in problem["detail"]
+    missing = "/v1/groups/g/records?topics=none"
+    assert (await ask(nodes[0], "POST", missing, {}))[1]["code"] == "unknown_topic"
+    for node in nodes:
+        for method, path in (
+            ("GET", ""),
+            ("DELETE", ""),
+            ("GET", "/lag"),
+            ("DELETE", "/offsets?topic=orders"),
+        ):
+            status, problem = await ask(node, method, f"/v1/groups/none{path}")
+            assert (status, problem["code"], problem["group"]) == (404, "unknown_group", "none")

@@ -29,7 +29,7 @@ class Removed(NamedTuple):
 def delete(group: Group) -> Decision[Removed]:
     """The group and all it has committed. Raises ``UnknownGroup`` and ``GroupNotEmpty``."""
     if not group:
-        raise UnknownGroup(f"there is no group {group.name}")
+        raise UnknownGroup(f"there is no group {group.name}", group=group.name)
     if group.members:
         raise not_empty(group, "stop them first, or remove them")
     return _removing(

@@ -18,11 +18,8 @@ _TEXT_MAX = 255
 
 def member_value(request: Join, *, limits: GroupLimits, now_ms: int) -> MemberValue:
     """As it is stored. Raises ``InvalidRequest``."""
-    _check_id(request.member_id, "a member's id")
-    if request.instance_id is not None:
-        _check_id(request.instance_id, "an instance id")
-    if request.assignor and request.assignor not in ASSIGNORS:
-        raise InvalidRequest(f"there is no assignor {request.assignor!r:.50}: {' and '.join(ASSIGNORS)} are")
+    check_ids(request.member_id, request.instance_id)
+    check_assignor(request.assignor)
     _check_range(
         "session_timeout",
         request.session_timeout_ms,
@@ -71,6 +68,19 @@ def check_group(members: Members, limits: GroupLimits) -> None:
     patterns = {member.pattern for member in members.values()} - {None}
     if len(patterns) > limits.patterns:
         raise InvalidRequest(f"the members of a group have up to {limits.patterns} different patterns")
+
+
+def check_assignor(name: str) -> None:
+    """Raises ``InvalidRequest``; "" leaves it to others."""
+    if name and name not in ASSIGNORS:
+        raise InvalidRequest(f"there is no assignor {name!r:.50}: {' and '.join(ASSIGNORS)} are")
+
+
+def check_ids(member_id: str, instance_id: str | None) -> None:
+    """Raises ``InvalidRequest``."""
+    _check_id(member_id, "a member's id")
+    if instance_id is not None:
+        _check_id(instance_id, "an instance id")
 
 
 def _check_id(text: str, what: str) -> None:

@@ -94,7 +94,7 @@ def delete(group: Group, partitions: Collection[TopicPartition]) -> Decision[tup
     Raises ``UnknownGroup``, and ``GroupNotEmpty`` where a member subscribes to one of the topics.
     """
     if not group:
-        raise UnknownGroup(f"there is no group {group.name}")
+        raise UnknownGroup(f"there is no group {group.name}", group=group.name)
     if len(partitions) > PARTITIONS_PER_STEP:
         raise InvalidRequest(f"offsets of up to {PARTITIONS_PER_STEP} partitions are deleted at once")
     subscribed = {topic_id for topic_id, _ in group.state.topics} if group.members else set()

@@ -69,7 +69,7 @@ def put(queue: Queue, request: Put, *, now_ms: int) -> Decision[bool]:
 def exists(queue: Queue) -> None:
     """Raises ``UnknownQueue`` where it does not."""
     if not queue:
-        raise UnknownQueue(f"there is no queue {queue.name}")
+        raise UnknownQueue(f"there is no queue {queue.name}", queue=queue.name)
 
 
 def delete(queue: Queue, stored: Iterable[bytes]) -> Decision[Removed]:
