@@ -69,9 +69,13 @@ class GroupRecords:
         who = request_context(request)
         with context.hold_for(who) as hold, context.task_ends_with_connection(request):
             reading = GroupReading(context.service, who, asked, hold)
-            await reading.begin()
-            page = await _page(context, reading, hold, max_bytes, records, wait_s)
-            members: dict[str, Any] = {"commit": await reading.end()}
+            try:
+                await reading.begin()
+                page = await _page(context, reading, hold, max_bytes, records, wait_s)
+                members: dict[str, Any] = {"commit": await reading.end()}
+            except FloodmarkError:
+                await reading.give_up()
+                raise
             if reading.lost:
                 members["lost"] = [
                     {**lost._asdict(), "records": lost.next_offset - lost.first_offset}

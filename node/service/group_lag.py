@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Iterable
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
-from floodmark.errors import FloodmarkError, OffsetBelowStart, UnknownTopic
+from floodmark.errors import FloodmarkError, OffsetBelowStart, OffsetPastEnd, UnknownTopic
 from floodmark.format.frame import walk
 
 from node.metadata.state import COORDINATOR_TOPIC
@@ -167,6 +167,8 @@ async def _lag(
             found = await _first(at, place, "latest" if offset is None else str(offset), hold)
         except OffsetBelowStart:
             found = await _first(at, place, "earliest", hold)
+        except OffsetPastEnd:
+            found = await _first(at, place, "latest", hold)
         fetched = found.fetched
         end = fetched.bounds.high_watermark
         if offset is None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from floodmark.errors import FencedMemberEpoch, NoCommittedOffset, UnknownMember
+from floodmark.errors import FencedMemberEpoch, NoCommittedOffset, OffsetPastEnd, UnknownMember
 
 from node.broker import Partition
 from node.service import group_token
@@ -165,7 +165,15 @@ class GroupReading:
 
     async def next(self) -> tuple[str, Slice] | None:
         """The next records of this round with their topic; None at its end. See ``TopicsReader.next``."""
-        return await self._topics.next()
+        try:
+            return await self._topics.next()
+        except OffsetPastEnd as error:
+            group, fields = self._request.group, error.fields
+            raise OffsetPastEnd(
+                f"group {group} cannot go on in partition {fields['partition']} of topic {fields['topic']}: "
+                f"{error.detail}; send it elsewhere, with POST /v1/groups/{group}/offsets/reset",
+                **fields,
+            ) from error
 
     def move(self, name: str, partition: int, offset: int) -> None:
         """All records of a partition below ``offset`` are in the answer."""
@@ -180,6 +188,11 @@ class GroupReading:
         await self._topics.wait(min(wait_s, self._member.due_s))
         if not self._member.due_s:
             await self._beat({})
+
+    async def give_up(self) -> None:
+        """The call fails, and has no token to tell: who joined with it is no member, and holds nothing."""
+        if self._request.token is None and self._member.id:
+            await self._member.give_up()
 
     async def end(self) -> str | None:
         """The token to go on with. The member's session begins anew."""

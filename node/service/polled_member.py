@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from floodmark.errors import FencedMemberEpoch
+from floodmark.errors import FencedMemberEpoch, FloodmarkError
 
 from node.service.at_coordinator import at_coordinator
 from node.service.group_members import AssignedPartition, HeartbeatGroup, JoinGroup, LeaveGroup, MemberState
@@ -30,6 +31,7 @@ _HEARTBEAT_S: Final = 3.0
 _EAGER_S: Final = 0.5
 """While it waits for partitions that others have yet to give up."""
 _FRESH_S: Final = 1.0
+_GIVE_UP_S: Final = 1.0
 PartitionKey = tuple[int, int]
 """Topic id and partition."""
 
@@ -124,6 +126,12 @@ class PolledMember:
     async def leave(self) -> None:
         """Others get what it has."""
         await self._ask(LeaveGroup(group=self._group, member_id=self.id, epoch=None))
+
+    async def give_up(self) -> None:
+        """Likewise, if that can be said soon; else others get it when its session is over."""
+        with contextlib.suppress(FloodmarkError):
+            leave = LeaveGroup(group=self._group, member_id=self.id, epoch=None)
+            await _result(self._service, self._context.within(_GIVE_UP_S), leave)
 
     def _ask(self, request: GroupRequest[R]) -> Awaitable[R]:
         return _result(self._service, self._context.within(_STEP_S), request)

@@ -14,7 +14,14 @@ from collections import deque
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from floodmark.errors import FloodmarkError, InvalidBatch, OffsetBelowStart, TooManyRequests, Unavailable
+from floodmark.errors import (
+    FloodmarkError,
+    InvalidBatch,
+    OffsetBelowStart,
+    OffsetPastEnd,
+    TooManyRequests,
+    Unavailable,
+)
 
 from node.broker import Bounds, Partition, Unreadable
 from node.service import cursor
@@ -251,6 +258,9 @@ class TopicReader:
                 offsets = self.offsets
                 offsets[index] = start
                 error.fields["cursor"] = cursor.encode(self.topic_id, offsets)
+            error.fields["partition"] = self.partitions[index].number
+            raise
+        except OffsetPastEnd as error:
             error.fields["partition"] = self.partitions[index].number
             raise
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from floodmark.errors import OffsetBelowStart
+from floodmark.errors import OffsetBelowStart, OffsetPastEnd
 
 from node.service.topic_reader import TopicReader
 from node.service.unpacking import Slice
@@ -79,6 +79,9 @@ class TopicsReader:
                 reader.move(number, start)
                 reader.begin(max_bytes=self._round_bytes)
                 continue
+            except OffsetPastEnd as error:
+                error.fields["topic"] = name
+                raise
             if part is not None:
                 return name, part
             self._turns.pop(0)

@@ -182,3 +182,37 @@ async def test_a_token_is_of_its_group_and_not_to_be_changed(tmp_path: Path) -> 
             status, problem = await ask(node, "POST", path, {"commit": wrong})
             assert (status, problem["code"]) == (400, "invalid_request"), problem
             assert "call with {} to begin again" in problem["detail"]
+
+
+async def test_whose_first_call_is_refused_is_no_member_and_holds_nothing(tmp_path: Path) -> None:
+    """No token says who it is, so it could neither go on nor leave: the next one gets all partitions."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("orders", partitions=2, replicas=2)
+        ask = Asking(cluster)
+        await ask.produce("orders", 0, 3)
+        await ask.produce("orders", 1, 4)
+        for node in cluster.up:
+            status, problem = await ask(node, "POST", PATH + "&start=none", {})
+            assert (status, problem["code"]) == (404, "no_committed_offset")
+            described = await ask.done(node, "GET", "/v1/groups/g")
+            assert (described["state"], described["members"]) == ("empty", [])
+        answer = await _poll(ask, cluster.up[0])
+        assert len(answer["records"]) == 7
+        await _poll(ask, cluster.up[1], answer["commit"], leave=True)
+
+        past = {"offsets": [{"topic": "orders", "partition": 1, "offset": 9}]}
+        await ask.done(cluster.up[0], "POST", "/v1/groups/g/offsets", past)
+        for node in cluster.up:
+            status, problem = await ask(node, "POST", PATH, {})
+            assert (status, problem["code"]) == (416, "offset_past_end")
+            assert (problem["topic"], problem["partition"], problem["high_watermark"]) == ("orders", 1, 4)
+            assert "partition 1 of topic orders" in problem["detail"]
+            assert "/v1/groups/g/offsets/reset" in problem["detail"]
+            assert (await ask.done(node, "GET", "/v1/groups/g"))["members"] == []
+            lag = await ask.done(node, "GET", "/v1/groups/g/lag")
+            assert [(each["end"], each["lag"], each["lag_ms"]) for each in lag["partitions"]] == [
+                (3, 0, 0),
+                (4, 0, 0),
+            ]
+        await ask.done(cluster.up[0], "POST", "/v1/groups/g/offsets/reset", {"to": "-1"})
+        assert _places(await _poll(ask, cluster.up[0])) == [(0, 2)]
