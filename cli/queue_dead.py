@@ -101,7 +101,7 @@ def show_(session: Session, queue_: str, letter: str, *, output: str) -> None:
 @click.option("--all", "all_", is_flag=True, help="All that are listed.")
 @click.option("--key-prefix", metavar="TEXT", help="Those whose keys begin with this.")
 @click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="Those with this header.")
-@click.option("--per-second", type=click.FloatRange(min=0, min_open=True), help="So many at most.")
+@click.option("--per-second", type=click.FloatRange(min=0.001), help="So many at most.")
 @output_option(default=None)
 @cluster_options
 @click.pass_obj

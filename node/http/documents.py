@@ -152,7 +152,7 @@ class QueuePage(msgspec.Struct, frozen=True):
     records: list[QueueRecord]
     settled: list[EndedDelivery] | msgspec.UnsetType = msgspec.UNSET
     paused: _Text = msgspec.UNSET
-    """Why there is nothing: breaker_open, window_full, in_flight_full."""
+    """Why there is nothing: breaker_open, window_full, in_flight_full, delayed_full, topic_gone."""
 
 
 class DeadLetterPage(DeadLetterListing, frozen=True, kw_only=True):

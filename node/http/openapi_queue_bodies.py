@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from node.broker.queues import Action
 from node.http.openapi_bodies import json_body
-from node.service.queue_dead import NAMES_MAX, PER_SECOND_MAX
+from node.service.queue_dead import NAMES_MAX, PER_SECOND_MAX, PER_SECOND_MIN
 from node.service.queue_receipt import RECEIPTS_MAX
 from node.service.queue_settings import (
     BACKOFF_RANGE,
@@ -104,7 +104,10 @@ def replay_body() -> dict[str, Any]:
         "all": {"type": "boolean"},
         "key_prefix": {"type": ["string", "null"]},
         "headers": {"type": ["object", "null"], "additionalProperties": _TEXT},
-        "per_second": {"type": "number", "minimum": 0, "maximum": PER_SECOND_MAX},
+        "per_second": {
+            "type": "number",
+            "anyOf": [{"const": 0}, {"minimum": PER_SECOND_MIN, "maximum": PER_SECOND_MAX}],
+        },
     }
     return json_body(fields, required=[])
 

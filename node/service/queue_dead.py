@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
 PAGE: Final = 100
 PAGE_MAX: Final = 1_000
 NAMES_MAX: Final = 1_000
+PER_SECOND_MIN: Final = 0.001
+"""The last of a few billion letters is then due at a time that can still be stored."""
 PER_SECOND_MAX: Final = 1_000_000.0
 _NUMBER_MAX: Final = (1 << 63) - 1
 _PARTITION_MAX: Final = (1 << 32) - 1
@@ -147,8 +148,10 @@ class ReplayDeadLetters(QueueRequest[Replayed], frozen=True, kw_only=True):
         """Raises ``InvalidName``, ``InvalidRequest``."""
         QueueRequest.check(self)
         names_of(self.letters)
-        if not math.isfinite(self.per_second) or not 0 <= self.per_second <= PER_SECOND_MAX:
-            raise InvalidRequest(f"per_second is 0, for no limit, to {PER_SECOND_MAX:.0f}")
+        if self.per_second and not PER_SECOND_MIN <= self.per_second <= PER_SECOND_MAX:
+            raise InvalidRequest(
+                f"per_second is {PER_SECOND_MIN} to {PER_SECOND_MAX:.0f}, or 0, for no limit"
+            )
 
     def is_repeatable(self) -> bool:
         """A letter that dies again has another name."""

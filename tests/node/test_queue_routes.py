@@ -276,6 +276,8 @@ WRONG: Final[list[tuple[str, str, Any]]] = [
     ("POST", f"{QUEUE}/dead/replay", {}),
     ("POST", f"{QUEUE}/dead/replay", {"all": True, "ids": ["1-0-0"]}),
     ("POST", f"{QUEUE}/dead/replay", {"all": True, "per_second": -1}),
+    ("POST", f"{QUEUE}/dead/replay", {"all": True, "per_second": 1e-300}),
+    ("POST", f"{QUEUE}/dead/replay", {"ids": ["1-0-0"], "per_second": 0.0009}),
     ("POST", f"{QUEUE}/dead/replay", {"ids": []}),
     ("POST", f"{QUEUE}/dead/replay", {"ids": ["1-0-0"] * 1_001}),
     ("POST", f"{QUEUE}/dead/replay", {"all": True, "headers": {"a": 1}}),
@@ -441,6 +443,19 @@ async def test_what_was_acknowledged_is_told_though_the_wait_for_more_fails(ask:
     status, found = await acking
     assert (status, found) == (200, {"records": [], "settled": [{"receipt": receipt, "result": "done"}]})
     assert (await other)[1]["code"] == "unknown_queue"
+
+
+async def test_who_waits_for_records_of_a_topic_that_is_gone_is_told(ask: Asking) -> None:
+    """Also who waited already when it went."""
+    node = ask.cluster["n1"]
+    await ask.done(node, "PUT", QUEUE, SETTINGS)
+    assert await ask.done(node, "POST", _RECEIVE) == {"records": []}
+    waiting = asyncio.create_task(ask.done(node, "POST", f"{_RECEIVE}?wait=2s"))
+    assert (await ask(node, "DELETE", "/v1/topics/orders"))[0] == 204
+    told = {"records": [], "paused": "topic_gone"}
+    assert await ask.done(node, "POST", _RECEIVE) == told
+    assert await waiting == told
+    assert (await ask.done(node, "GET", QUEUE))["health"] == ["topic_gone"]
 
 
 async def test_a_quota_of_what_is_fetched_goes_for_queues_too(ask: Asking) -> None:

@@ -76,7 +76,8 @@ class QueueInfo(msgspec.Struct, frozen=True, kw_only=True):
     oldest_ms    when the oldest unsettled record was stored, where that is known
     redelivered, settled, lost  so many since the queue was made
     breaker      closed, open or half_open
-    health       why it does not deliver: breaker_open, window_full, dead_letters_unwritable, topic_gone
+    health       why it does not deliver: breaker_open, window_full, delayed_full, dead_letters_unwritable,
+                 topic_gone
     """
 
     queue: str

@@ -10,7 +10,7 @@ from floodmark.errors import FloodmarkError
 
 from node.coordinator.delivery.windows import a_window_is_full
 from node.coordinator.queues import description
-from node.coordinator.queues.leasing import BREAKER_OPEN, WINDOW_FULL
+from node.coordinator.queues.leasing import BREAKER_OPEN, DELAYED_FULL, DELAYED_MAX, TOPIC_GONE, WINDOW_FULL
 from node.coordinator.queues.requests import QueueInfo
 from node.coordinator.queues.values import CLOSED
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 16
 LOOK_S: Final = 2.0
-TOPIC_GONE: Final = "topic_gone"
 UNWRITABLE: Final = "dead_letters_unwritable"
 
 
@@ -44,6 +43,8 @@ def health(lead: QueueLead) -> Sequence[str]:
         reasons.append(BREAKER_OPEN)
     if a_window_is_full(view):
         reasons.append(WINDOW_FULL)
+    if view.delayed >= DELAYED_MAX:
+        reasons.append(DELAYED_FULL)
     if lead.letters.is_unwritable:
         reasons.append(UNWRITABLE)
     if not lead.around.records.partitions(config.topic_id):

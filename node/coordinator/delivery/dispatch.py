@@ -16,6 +16,7 @@ from node.coordinator.delivery.windows import a_window_is_full, window_is_full
 from node.coordinator.proposals import Entry
 from node.coordinator.queues.leasing import (
     IN_FLIGHT_FULL,
+    TOPIC_GONE,
     WINDOW_FULL,
     Again,
     Ask,
@@ -124,8 +125,14 @@ class Dispatch:
                 receiver.found.cancel()
                 self._receivers.remove(receiver)
         if receiver.found.cancelled():
-            return Found((), None, receiver.paused)
+            return Found((), None, receiver.paused or self._why_never())
         return receiver.found.result()
+
+    def _why_never(self) -> str:
+        """Why nothing comes but dead letters that are delivered again; "" where something may."""
+        lead = self._lead
+        is_gone = bool(lead.view) and not lead.around.records.partitions(lead.view.state.config.topic_id)
+        return TOPIC_GONE if is_gone else ""
 
     async def _looked(self, receiver: _Receiver) -> None:
         """Until it was looked once at all that may have something."""

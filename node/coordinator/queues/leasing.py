@@ -33,6 +33,7 @@ BREAKER_OPEN: Final = "breaker_open"
 IN_FLIGHT_FULL: Final = "in_flight_full"
 WINDOW_FULL: Final = "window_full"
 DELAYED_FULL: Final = "delayed_full"
+TOPIC_GONE: Final = "topic_gone"
 
 
 class Seen(NamedTuple):

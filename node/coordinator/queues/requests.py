@@ -128,8 +128,8 @@ class Received:
     records: Sequence[Delivered]
     settled: Sequence[Settled] = ()
     paused: str = ""
-    """Why nothing is delivered at the moment (breaker_open, window_full, in_flight_full), "" where there is
-    just nothing."""
+    """Why nothing is delivered at the moment (breaker_open, window_full, in_flight_full, delayed_full,
+    topic_gone), "" where there is just nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,7 +175,8 @@ class QueueInfo:
     """closed, open, half_open"""
     breaker_until_ms: int
     health: Sequence[str]
-    """Why it does not deliver: breaker_open, window_full, dead_letters_unwritable, topic_gone."""
+    """Why it does not deliver: breaker_open, window_full, delayed_full, dead_letters_unwritable,
+    topic_gone."""
     partitions: Sequence[QueuePartition]
 
 
