@@ -107,8 +107,10 @@ class LocalQueues:
         for name in heapq.nsmallest(limit, wanted):
             lead = await leads.opened(name, deadline)
             if lead.view:
-                found.append(description.row(lead.view, ends=lead.ends))
-        return found
+                found.append(lead)
+        left = deadline - asyncio.get_running_loop().time()
+        await describing.look_at_ends(found, min(describing.LOOK_S, max(0.0, left)))
+        return [description.row(lead.view, ends=lead.ends) for lead in found if lead.view]
 
     async def receive(self, queue: str, request: Receive, *, timeout_s: float) -> Received:
         """See ``QueueAdmin``."""

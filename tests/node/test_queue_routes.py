@@ -155,6 +155,30 @@ async def _drained(ask: Asking, roles: list[TestNode]) -> list[Any]:
                 return seen
 
 
+async def test_a_list_says_how_much_there_is_at_any_node(tmp_path: Path) -> None:
+    """Also of what came since anybody looked, and from a leader that has just begun."""
+    async with NodeCluster.running(tmp_path, 4) as cluster:
+        ask = Asking(cluster)
+        await cluster.create("orders", partitions=2, replicas=3)
+        for name in ("jobs", "others"):
+            await ask.done(cluster["n1"], "PUT", f"/v1/queues/{name}", SETTINGS)
+        for count, node in enumerate(await _roles(cluster), 1):
+            await ask.produce("orders", 0, 1)
+            await ask.produce("orders", 1, 2)
+            listed = await ask.done(node, "GET", "/v1/queues")
+            assert {each["queue"]: each["depth"] for each in listed["queues"]} == {
+                "jobs": 3 * count,
+                "others": 3 * count,
+            }
+        leader, follower, _ = await _roles(cluster)
+        await leader.stop()
+        depths: list[int] = []
+        async with asyncio.timeout(60):
+            while depths != [9]:  # A partition that the other node led has no leader yet.
+                listed = await ask.done(follower, "GET", "/v1/queues?prefix=jobs")
+                depths = [each["depth"] for each in listed["queues"]]
+
+
 async def test_settings_are_kept_but_for_what_is_given(ask: Asking) -> None:
     """And a queue keeps its topic and its ordering."""
     node = ask.cluster["n1"]

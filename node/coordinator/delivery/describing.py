@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -59,9 +60,7 @@ async def look(lead: QueueLead, timeout_s: float) -> None:
 
     async def look_at(number: int) -> None:
         try:
-            start, end = await records.bounds(topic_id, number, timeout_s=timeout_s)
-            lead.ends[number] = end
-            lead.passed(topic_id, number, start)
+            end = await _end_of([lead], topic_id, number, timeout_s)
             offset = description.oldest(lead.view, number, end)
             if offset is not None:
                 chunk = await records.read(topic_id, number, offset, max_bytes=1)
@@ -74,3 +73,35 @@ async def look(lead: QueueLead, timeout_s: float) -> None:
         await asyncio.gather(*(look_at(number) for number in range(begin, min(begin + AT_ONCE, count))))
     lead.oldest_ms = min(ages, default=None)
     lead.looked_s = asyncio.get_running_loop().time()
+
+
+async def look_at_ends(leads: Sequence[QueueLead], timeout_s: float) -> None:
+    """Find out where the partitions of these queues' topics begin and end, of each topic once."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    of_topic: dict[int, list[QueueLead]] = {}
+    for lead in leads:
+        of_topic.setdefault(lead.view.state.config.topic_id, []).append(lead)
+    turn = asyncio.Semaphore(AT_ONCE)
+
+    async def look_at(topic_id: int, number: int) -> None:
+        async with turn:
+            with contextlib.suppress(FloodmarkError):
+                await _end_of(of_topic[topic_id], topic_id, number, max(0.0, deadline - loop.time()))
+
+    await asyncio.gather(
+        *(
+            look_at(topic_id, number)
+            for topic_id, its in of_topic.items()
+            for number in range(its[0].around.records.partitions(topic_id))
+        )
+    )
+
+
+async def _end_of(leads: Sequence[QueueLead], topic_id: int, number: int, timeout_s: float) -> int:
+    """Where a partition ends, which all queues of its topic are told."""
+    start, end = await leads[0].around.records.bounds(topic_id, number, timeout_s=timeout_s)
+    for lead in leads:
+        lead.ends[number] = end
+        lead.passed(topic_id, number, start)
+    return end
