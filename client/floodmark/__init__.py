@@ -18,6 +18,7 @@ from floodmark.errors import FloodmarkError
 from floodmark.format.record import Record
 
 if TYPE_CHECKING:
+    from floodmark import sync as sync
     from floodmark.admin.acls import Acl, AclDecision
     from floodmark.admin.cluster import Cluster, Node
     from floodmark.admin.quotas import Quota, QuotaLimits
@@ -166,6 +167,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "sync":
+        return importlib.import_module("floodmark.sync")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'floodmark' has no attribute {name!r}")

@@ -20,6 +20,13 @@ def test_codecs_come_without_an_event_loop_or_network() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_the_client_without_an_event_loop_is_there_unasked() -> None:
+    """As the documentation writes it: ``import floodmark`` is enough."""
+    code = "import floodmark; print(floodmark.sync.Client.__module__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "floodmark.sync"
+
+
 def test_every_public_name_is_there() -> None:
     """All of ``__all__`` can be had, and nothing that does not exist."""
     for name in floodmark.__all__:
