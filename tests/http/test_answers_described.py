@@ -188,12 +188,25 @@ def _filled(given: Any, seen: dict[str, str]) -> Any:
     return json.loads(text)
 
 
+async def _answer(
+    cluster: NodeCluster, node: str, method: str, path: str, body: Any = None
+) -> tuple[int, Any]:
+    """Status and document; asked again for as long as leaders change, as every client does."""
+    while True:
+        async with cluster.session.request(method, cluster[node].url + path, json=body) as answer:
+            found = None if answer.status == 204 else await answer.json(content_type=None)
+        if answer.status != 503:
+            return answer.status, found
+        _check(_closed(), method, path, answer.status, found)
+        assert found["retriable"], found
+        await asyncio.sleep(found["retry_after_s"])
+
+
 async def _dead_letter(cluster: NodeCluster, node: str) -> str:
     """The id of one, as soon as it is listed."""
     while True:
-        async with cluster.session.get(f"{cluster[node].url}{QUEUE}/dead") as answer:
-            found = await answer.json()
-        _check(_closed(), "GET", f"{QUEUE}/dead", answer.status, found)
+        status, found = await _answer(cluster, node, "GET", f"{QUEUE}/dead")
+        _check(_closed(), "GET", f"{QUEUE}/dead", status, found)
         if found["dead"]:
             return str(found["dead"][0]["id"])
         await asyncio.sleep(0.02)
@@ -211,14 +224,12 @@ async def test_every_answer_of_a_node_is_as_described(tmp_path: Path) -> None:
                 if "{letter}" in path:
                     seen["letter"] = await _dead_letter(cluster, node)
                 sent = {"level": level} if body == {"level": "{level}"} else _filled(body, seen)
-                url = cluster[node].url + _filled(path, seen)
-                async with cluster.session.request(method, url, json=sent) as answer:
-                    if answer.status == 204:
-                        continue
-                    found = await answer.json(content_type=None)
-                assert answer.status < 500, found
-                _check(document, method, path, answer.status, found)
-                described.add((_route(path), method.lower(), str(answer.status)))
+                status, found = await _answer(cluster, node, method, _filled(path, seen), sent)
+                if status == 204:
+                    continue
+                assert status < 500, found
+                _check(document, method, path, status, found)
+                described.add((_route(path), method.lower(), str(status)))
                 seen["cursor"] = found.get("cursor", seen["cursor"])
                 if path.startswith(f"{QUEUE}/receive") and found.get("records"):
                     seen["receipt"] = found["records"][0]["receipt"]

@@ -88,7 +88,7 @@ async def test_each_program_in_python_works_off_what_there_is(url: str) -> None:
             if is_worker:
                 await client.produce("orders", ran)
             running = asyncio.create_task(eval(code, dict(names)))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not running.done() and not (is_worker and ran in done):  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             running.cancel()
@@ -101,7 +101,7 @@ async def test_each_program_in_python_works_off_what_there_is(url: str) -> None:
 
 async def letter(client: Client) -> str:
     """A dead letter's name, once there is one."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (found := [each.id async for each in client.queues.dead("jobs")]):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     return found[0]
