@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -30,8 +31,13 @@ class Asking:
             return answer.status, json.loads(text) if text else None
 
     async def done(self, node: TestNode, method: str, path: str, body: Any = None) -> Any:
-        """The document of an answer that says yes."""
-        status, document = await self(node, method, path, body)
+        """The document of an answer that says yes. Asked again for as long as a leader changes."""
+        async with asyncio.timeout(60):
+            while True:
+                status, document = await self(node, method, path, body)
+                if status != 503:
+                    break
+                await asyncio.sleep(document["retry_after_s"])
         assert 200 <= status < 300, document
         return document
 
