@@ -13,6 +13,7 @@ import pytest
 from floodmark import Client, GroupConsumer, GroupRecord, TopicPartition
 from floodmark.errors import (
     GroupNotEmpty,
+    InvalidName,
     InvalidRequest,
     NoCommittedOffset,
     NotUsable,
@@ -398,6 +399,27 @@ def _sync_program(url: str, topic: str) -> None:
         consumer.stop()
         assert len(list(consumer)) <= 1
         assert client.groups.describe("s").members == []
+
+
+@pytest.mark.parametrize("name", ["caf\u00e9", "a b", "a/b", "..", ".", "x?y#z", "%2F", "\0", "g" * 255])
+async def test_a_group_may_have_any_name(nodes: MemoryCluster, filled: str, name: str) -> None:
+    """Whatever is one over HTTP is one here."""
+    async with Client(nodes.urls["n1"]) as client:  # A proxy may change what has dots.
+        got = [place_of(record) async for record in client.consume(filled, group=name, follow=False)]
+        assert sorted(got) == ALL
+        assert [group.group async for group in client.groups.list()] == [name]
+        assert (await client.groups.lag(name)).lag == 0
+        assert (await client.groups.describe(name)).group == name
+        await client.groups.delete(name)
+        assert [group async for group in client.groups.list()] == []
+
+
+@pytest.mark.parametrize("name", ["", "g" * 256, "\u00e9" * 128, "\ud800"])
+async def test_a_groups_name_is_neither_empty_nor_too_long(client: Client, name: str) -> None:
+    with pytest.raises(InvalidName, match="1 to 255 bytes"):
+        client.consume("orders", group=name)
+    with pytest.raises(InvalidName, match="1 to 255 bytes"):
+        await client.groups.describe(name)
 
 
 async def test_the_same_without_an_event_loop(nodes: MemoryCluster, filled: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from floodmark.format import json_text
-from floodmark.format.names import check_name
+from floodmark.groups.paths import group_path
 from floodmark.groups.shapes import (
     CommittedOffset,
     Group,
@@ -45,18 +45,18 @@ class Groups:
 
     async def describe(self, group: str, *, timeout_s: float | None = None) -> Group:
         """A group with its members. Raises ``UnknownGroup``."""
-        return (await self._call("GET", _path(group), timeout_s=timeout_s)).convert(Group)
+        return (await self._call("GET", group_path(group), timeout_s=timeout_s)).convert(Group)
 
     async def delete(self, group: str, *, timeout_s: float | None = None) -> None:
         """Delete a group and its offsets. Raises ``UnknownGroup``, ``GroupNotEmpty`` while it has members."""
-        await self._call("DELETE", _path(group), timeout_s=timeout_s)
+        await self._call("DELETE", group_path(group), timeout_s=timeout_s)
 
     async def offsets(
         self, group: str, topic: str | None = None, *, timeout_s: float | None = None
     ) -> Sequence[CommittedOffset]:
         """What is committed, in one topic or in all; nothing of a group that does not exist."""
         query = {} if topic is None else {"topic": topic}
-        answer = await self._call("GET", _path(group, "/offsets"), timeout_s=timeout_s, **query)
+        answer = await self._call("GET", group_path(group, "/offsets"), timeout_s=timeout_s, **query)
         return answer.convert(_Offsets).offsets
 
     async def commit(
@@ -67,7 +67,7 @@ class Groups:
         Raises ``GroupNotEmpty`` while it has members: they commit for themselves.
         """
         body = {"offsets": [_place(place, offset=offset) for place, offset in offsets.items()]}
-        await self._call("POST", _path(group, "/offsets"), body, timeout_s=timeout_s)
+        await self._call("POST", group_path(group, "/offsets"), body, timeout_s=timeout_s)
 
     async def delete_offsets(
         self, group: str, topic: str, partition: int | None = None, *, timeout_s: float | None = None
@@ -77,7 +77,7 @@ class Groups:
         query: dict[str, str | int] = {"topic": topic}
         if partition is not None:
             query["partition"] = partition
-        await self._call("DELETE", _path(group, "/offsets"), timeout_s=timeout_s, **query)
+        await self._call("DELETE", group_path(group, "/offsets"), timeout_s=timeout_s, **query)
 
     async def reset(
         self,
@@ -106,12 +106,12 @@ class Groups:
             body["topics"] = list(topics)
         if partitions:
             body["partitions"] = [_place(place) for place in partitions]
-        answer = await self._call("POST", _path(group, "/offsets/reset"), body, timeout_s=timeout_s)
+        answer = await self._call("POST", group_path(group, "/offsets/reset"), body, timeout_s=timeout_s)
         return answer.convert(_Resets).offsets
 
     async def lag(self, group: str, *, timeout_s: float | None = None) -> GroupLag:
         """How far a group is behind, in offsets and in time. Raises ``UnknownGroup``."""
-        return (await self._call("GET", _path(group, "/lag"), timeout_s=timeout_s)).convert(GroupLag)
+        return (await self._call("GET", group_path(group, "/lag"), timeout_s=timeout_s)).convert(GroupLag)
 
     async def _call(
         self, method: str, path: str, body: Any = None, *, timeout_s: float | None, **query: str | int
@@ -138,10 +138,6 @@ class _Offsets(msgspec.Struct):
 
 class _Resets(msgspec.Struct):
     offsets: list[Reset]
-
-
-def _path(group: str, below: str = "") -> str:
-    return f"/v1/groups/{check_name(group)}{below}"
 
 
 def _place(place: TopicPartition, **more: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import msgspec
 from floodmark.errors import FencedMemberEpoch, FloodmarkError, UnknownMember, UnknownTopic
 from floodmark.format import json_text
 from floodmark.groups.options import ConsumeOptions
+from floodmark.groups.paths import group_path
 from floodmark.groups.shapes import CommittedOffset, Membership
 from floodmark.transport.http import Answer, Request, Transport
 from floodmark.transport.pacing import Deadline
@@ -39,7 +40,7 @@ class Member:
         self._transport = transport
         self._options = options
         self._lock = asyncio.Lock()
-        self.path = f"/v1/groups/{options.group}"
+        self.path = group_path(options.group)
         self.id = ""
         self.epoch = 0
         """As the group has told it."""

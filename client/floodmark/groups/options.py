@@ -9,6 +9,7 @@ import msgspec
 
 from floodmark.errors import InvalidRequest
 from floodmark.format.names import check_name
+from floodmark.groups.paths import group_path
 from floodmark.groups.shapes import TopicPartition
 
 WhereNone = Literal["earliest", "latest", "none"]
@@ -41,7 +42,7 @@ class ConsumeOptions(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float
 
     def __post_init__(self) -> None:
-        check_name(self.group)
+        group_path(self.group)
         for topic in self.topics:
             check_name(topic)
         if bool(self.topics) == (self.pattern is not None):
