@@ -3,6 +3,7 @@ is."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import ExitStack
 from typing import Any, Final
@@ -73,7 +74,7 @@ class GroupRecords:
                 await reading.begin()
                 page = await _page(context, reading, hold, max_bytes, records, wait_s)
                 members: dict[str, Any] = {"commit": await reading.end()}
-            except FloodmarkError:
+            except (FloodmarkError, asyncio.CancelledError):  # Also where its client has left.
                 await reading.give_up()
                 raise
             if reading.lost:

@@ -190,7 +190,8 @@ class GroupReading:
             await self._beat({})
 
     async def give_up(self) -> None:
-        """The call fails, and has no token to tell: who joined with it is no member, and holds nothing."""
+        """The call ends without an answer, so with no token to go on with: who joined with it is no member,
+        and holds nothing."""
         if self._request.token is None and self._member.id:
             await self._member.give_up()
 

@@ -56,10 +56,11 @@ class PolledMember:
 
     async def join(self) -> MemberState:
         """As a new member."""
+        self.id = uuid.uuid4().hex
         state = await self._ask(
             JoinGroup(
                 group=self._group,
-                member_id=uuid.uuid4().hex,
+                member_id=self.id,
                 topics=self._topics,
                 session_timeout_ms=SESSION_MS,
                 rebalance_timeout_ms=REBALANCE_MS,
@@ -67,7 +68,6 @@ class PolledMember:
                 address=self._context.address,
             )
         )
-        self.id = state.member_id
         self._learn(state)
         return state
 

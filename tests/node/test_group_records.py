@@ -216,3 +216,27 @@ async def test_whose_first_call_is_refused_is_no_member_and_holds_nothing(tmp_pa
             ]
         await ask.done(cluster.up[0], "POST", "/v1/groups/g/offsets/reset", {"to": "-1"})
         assert _places(await _poll(ask, cluster.up[0])) == [(0, 2)]
+
+
+async def test_who_leaves_before_the_first_answer_is_no_member_and_holds_nothing(tmp_path: Path) -> None:
+    """Somebody who waits at an empty topic, gives up, and asks again a moment later: it gets what comes."""
+    async with NodeCluster.running(tmp_path) as cluster:
+        await cluster.create("orders", partitions=2, replicas=2)
+        ask = Asking(cluster)
+
+        async def until(members: int) -> None:
+            async with asyncio.timeout(20):  # Of a session of 30.
+                while True:
+                    status, found = await ask(cluster.up[0], "GET", "/v1/groups/g")
+                    if status == 200 and len(found["members"]) == members:
+                        return
+
+        for node in cluster.up:
+            waiting = asyncio.create_task(_poll(ask, node, query="&wait=60s"))
+            await until(1)
+            waiting.cancel()
+            await until(0)
+        waiting = asyncio.create_task(_poll(ask, cluster.up[0], query="&wait=60s"))
+        await until(1)
+        await ask.produce("orders", 0, 3)
+        assert _places(await waiting) == [(0, 0), (0, 1), (0, 2)]
