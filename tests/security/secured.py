@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,8 @@ SETTINGS: Final = {"http.authentication": "required", "audit.topic": False}
 """No topic but those that a test makes: they are counted. The audit has tests of its own."""
 WRONG: Final = new_token().text
 """A token of nobody."""
+UNAVAILABLE_S: Final = 30.0
+"""For so long a request may be answered that nobody can serve it now."""
 
 
 @dataclass
@@ -29,15 +32,24 @@ class Secured:
     async def ask(
         self, node: TestNode, who: str, method: str, path: str, *, body: Any = None, **headers: str
     ) -> tuple[int, bytes]:
-        """The answer's status and body."""
+        """The answer's status and body.
+
+        A 503 says nothing of who may what: on a busy machine leads change now and then. It is asked again.
+        """
         if token := self.tokens[who]:
             headers["Authorization"] = f"Bearer {token}"
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
-        async with self.cluster.session.request(
-            method, node.url + path, data=body, headers={"Content-Type": "application/json", **headers}
-        ) as answer:
-            return answer.status, await answer.read()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + UNAVAILABLE_S
+        while True:
+            async with self.cluster.session.request(
+                method, node.url + path, data=body, headers={"Content-Type": "application/json", **headers}
+            ) as answer:
+                status, found = answer.status, await answer.read()
+            if status != 503 or loop.time() > until:
+                return status, found
+            await asyncio.sleep(0.05)
 
     async def done(self, method: str, path: str, body: Any = None) -> Any:
         """The administrator does it; all nodes know of it then."""

@@ -72,9 +72,12 @@ class Opened:
         self, session: aiohttp.ClientSession, url: str, headers: dict[str, str]
     ) -> tuple[int, bytes]:
         timeout = aiohttp.ClientTimeout(total=60)
-        async with session.get(url, headers=headers, timeout=timeout) as answer:
-            self.begun.set()
-            return answer.status, await answer.read()
+        while True:
+            async with session.get(url, headers=headers, timeout=timeout) as answer:
+                if answer.status != 503:  # Else it has not begun: a lead has just changed.
+                    self.begun.set()
+                    return answer.status, await answer.read()
+            await asyncio.sleep(0.05)
 
 
 async def _open_all(reading: Secured) -> tuple[list[Opened], list[Opened]]:
@@ -85,10 +88,13 @@ async def _open_all(reading: Secured) -> tuple[list[Opened], list[Opened]]:
     async with asyncio.timeout(20):
         await asyncio.gather(*(each.begun.wait() for each in streams))
     expected = len(STREAMS) + len(POLLS)
-    await reading.cluster.until(
-        lambda: all(len(node.running.app[CONTEXT].service.open_reads) == expected for node in roles),
-        "all of them wait",
-    )
+
+    def all_wait() -> bool:
+        over = [(each.what, each.ended.result()) for each in (*streams, *polls) if each.ended.done()]
+        assert over == []
+        return all(len(node.running.app[CONTEXT].service.open_reads) == expected for node in roles)
+
+    await reading.cluster.until(all_wait, "all of them wait")
     return streams, polls
 
 
