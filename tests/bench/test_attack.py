@@ -8,6 +8,8 @@ from bench.attack.__main__ import run
 from bench.attack.registry import attacks
 
 _SEEN = re.compile(r"([0-9]+) ms +([0-9]+) +([0-9]+)")
+_REFUSED = re.compile(r"   [1-9][0-9]* x (413|503)(, [0-9]+ x (413|503))?$")
+"""Where the machine is slow, the process that counts the records is not there in time: 503."""
 
 
 def test_attacks_have_names_of_their_own() -> None:
@@ -18,10 +20,10 @@ def test_attacks_have_names_of_their_own() -> None:
 
 
 async def test_an_attack_is_told_with_what_honest_clients_saw() -> None:
-    """A second of 32 KB bodies: all refused with 413, and the honest clients are served."""
+    """A second of 32 KB bodies: all refused, and the honest clients are served."""
     attack = next(attack for attack in attacks() if attack.name.startswith("32 KB of gzip"))
     line = await run(attack, 1.0)
-    assert re.search(r" [1-9][0-9]* x 413$", line), line
+    assert _REFUSED.search(line), line
     worst, good, bad = _SEEN.findall(line)[0]
     assert int(worst) > 0
     assert int(bad) < int(good), line
@@ -32,8 +34,7 @@ async def test_a_user_who_attacks_is_bounded_like_a_stranger() -> None:
     and the honest user is served."""
     attack = next(attack for attack in attacks() if attack.name.startswith("32 KB of gzip"))
     line = await run(attack, 1.0, is_secure=True)
-    # Where the machine is slow, the process that counts the records is not there in time: 503.
-    assert re.search(r"   [1-9][0-9]* x (413|503)(, [0-9]+ x (413|503))?$", line), line
+    assert _REFUSED.search(line), line
     worst, good, bad = _SEEN.findall(line)[0]
     assert int(worst) > 0
     assert int(bad) < int(good), line
