@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-WAIT_S = 120
+WAIT_S = 200
 
 SHORT = """
 name = "{name}"

@@ -19,7 +19,7 @@ async def test_it_goes_on_before_the_cut_heals_and_refuses_nothing(
     """Another one leads by then. Nothing that the old one answers is a refusal by its old state."""
     async with running(tmp_path, toxiproxy_binary) as (cluster, _):
         await _goes_on_by_itself(cluster)
-        fault = Injection(PauseInCut(aim=LEADER, pause_s=60), cluster)
+        fault = Injection(PauseInCut(aim=LEADER, pause_s=600), cluster)
         async with floodmark.Client(cluster.urls) as client, aiohttp.ClientSession() as session:
             await client.produce(TOPIC, b"before", partition=0)
             await fault.inject()
