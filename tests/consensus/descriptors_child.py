@@ -97,7 +97,7 @@ async def _closed(stranger: socket.socket) -> None:
 async def _first(*waits: Any) -> None:
     """Wait for any of these."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
 

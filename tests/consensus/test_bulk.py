@@ -62,13 +62,13 @@ class Desk:
         self._changed.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()
 
 
-async def _ask(node: LinkNode, of: str, envelope: bytes, raw: bytes = b"", timeout_s: float = 10) -> Answer:
+async def _ask(node: LinkNode, of: str, envelope: bytes, raw: bytes = b"", timeout_s: float = 60) -> Answer:
     return await node.links.bulk.ask(of, envelope, raw, timeout_s=timeout_s)
 
 
@@ -122,7 +122,7 @@ async def test_small_requests_do_not_wait_for_large_bodies_that_nobody_takes() -
 def _asked_in_order(node: LinkNode, sizes: dict[bytes, int]) -> list[asyncio.Task[Answer]]:
     """Requests of one order, by name, whose bodies have these sizes."""
     return [
-        asyncio.create_task(node.links.bulk.ask("b", name, bytes(size), timeout_s=10, order="p"))
+        asyncio.create_task(node.links.bulk.ask("b", name, bytes(size), timeout_s=60, order="p"))
         for name, size in sizes.items()
     ]
 
@@ -217,7 +217,7 @@ async def test_a_caller_without_room_for_the_answer_is_told_so_and_takes_little_
             raise LookupError("no room")
 
         with pytest.raises(LookupError, match="no room"):
-            await a.links.bulk.ask("b", b"large30", timeout_s=10, room=refuse)
+            await a.links.bulk.ask("b", b"large30", timeout_s=60, room=refuse)
         assert sizes == [(len(b"b to a: large30"), len(LARGE) * 30)]
         await desk.until(lambda: desk.released == 1)
         [connection] = b.links.bulk.each()
@@ -233,7 +233,7 @@ async def test_an_answer_is_not_sent_to_its_end_when_its_caller_gives_up() -> No
     async with joined() as (a, b):
         desk = Desk(b)
         begun = asyncio.Event()
-        asking = a.links.bulk.ask("b", b"large30", timeout_s=10, room=lambda *_sizes: begun.set())
+        asking = a.links.bulk.ask("b", b"large30", timeout_s=60, room=lambda *_sizes: begun.set())
         task = asyncio.create_task(asking)
         await begun.wait()
         task.cancel()

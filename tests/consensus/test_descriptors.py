@@ -23,7 +23,7 @@ async def test_the_listener_accepts_again_after_descriptors_ran_out(loop: str, t
         stderr=STDOUT,
     )
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             said = (await child.communicate())[0].decode()
     except TimeoutError:
         child.kill()

@@ -23,9 +23,9 @@ async def test_results_and_errors_come_back_on_the_event_loop() -> None:
         raise OSError("no disk")
 
     threads.submit(lambda: 7, note)
-    assert await asyncio.wait_for(seen.get(), 5) == (7, None, True)
+    assert await asyncio.wait_for(seen.get(), 60) == (7, None, True)
     threads.submit(fail, note)
-    result, error, at_home = await asyncio.wait_for(seen.get(), 5)
+    result, error, at_home = await asyncio.wait_for(seen.get(), 60)
     assert result is None
     assert isinstance(error, OSError)
     assert at_home
@@ -59,7 +59,7 @@ async def test_work_beyond_the_threads_waits_its_turn(count: int) -> None:
 
     for number in range(100):
         threads.submit(lambda number=number: work(number), note)  # type: ignore[misc]
-    await asyncio.wait_for(left.wait(), 10)
+    await asyncio.wait_for(left.wait(), 60)
     assert sorted(done) == list(range(100))
     assert 1 <= most <= count
     assert len(names) <= count
@@ -73,11 +73,11 @@ async def test_stop_waits_for_what_a_thread_does() -> None:
 
     def work() -> None:
         begun.set()
-        may_end.wait(5)
+        may_end.wait(60)
         ended.set()
 
     threads.submit(work, lambda _result, _error: None)
-    assert await asyncio.to_thread(begun.wait, 5)
+    assert await asyncio.to_thread(begun.wait, 60)
     may_end.set()
     threads.stop()
     assert ended.is_set()
