@@ -21,6 +21,8 @@ async def stored(proposal: Proposal, *, deadline_s: float) -> Stored:
     After the deadline the proposal goes on: it may still be stored.
     """
     outcome = await _first(proposal.add_done_callback, deadline_s)
+    if outcome is None:
+        outcome = proposal.outcome  # Which may have come in the turn in which the time was up.
     if isinstance(outcome, Stored):
         return outcome
     raise unknown(f"no answer within {deadline_s:g} s") if outcome is None else failure(outcome)
