@@ -171,7 +171,7 @@ async def test_a_deposed_leader_of_the_metadata_says_nothing_of_topics_by_its_ol
         await cluster.create("gone", partitions=2, replicas=3)
         async with deposed_of_metadata(cluster) as state:
             assert state.believes
-            assert (await put(state.new, "DELETE", "gone"))[0] == 204
+            assert (await put(state.new, "DELETE", "gone", timeout="15s"))[0] == 204
             asked = [
                 ("PUT", "gone", "{}"),
                 ("PUT", "gone", '{"partitions": 5}'),

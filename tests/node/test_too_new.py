@@ -168,7 +168,8 @@ async def test_one_met_by_the_scrub_ends_the_replica_and_nothing_is_mended(
         after = contents(node, raft_group)
         assert {name: data for name, data in after.items() if name.endswith(".log")} == before
         assert not [name for name in after if "quarantine" in name or name.endswith("lost")]
-        await cluster["n1"].running.broker.topics.delete("orders", timeout_s=10)
+        leader = await cluster["n1"].broker.metadata.wait_leader(timeout_s=10)
+        await cluster[leader].broker.topics.delete("orders", timeout_s=10)
         await cluster.until(lambda: not Path(path).exists(), "a deleted topic's replica goes all the same")
         await cluster.until(lambda: not node.running.replicas.too_new, "nothing is too new")
 

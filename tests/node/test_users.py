@@ -13,6 +13,7 @@ import structlog
 from node.administrator_files import TOKEN_FILE
 from node.http.context import CONTEXT
 from node.metadata.levels import MEMBERSHIP
+from node.security import freshness
 from node.security.passwords import AT_ONCE
 from tests.support.nodes import NodeCluster, TestNode
 
@@ -40,6 +41,12 @@ async def administrator(cluster: NodeCluster) -> str:
 
     await cluster.until(made, "all know the first administrator, and one node has its token")
     return next(file for file in files if file.exists()).read_text().strip()
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine takes its time until a majority has confirmed what is known."""
+    monkeypatch.setattr(freshness, "WITHIN_S", 15.0)
 
 
 @pytest.fixture
