@@ -17,6 +17,7 @@ from floodmark.errors import (
     InvalidRequest,
     NoCommittedOffset,
     NotUsable,
+    OffsetPastEnd,
     OutcomeUnknown,
     UnknownGroup,
     UnknownTopic,
@@ -333,6 +334,16 @@ async def test_what_cannot_be_is_said_at_once(client: Client, filled: str) -> No
         await anext(aiter(consumer))
     with pytest.raises(UnknownGroup):
         await client.groups.describe("nobody")
+
+
+async def test_a_position_past_an_end_is_told_with_its_place(client: Client, filled: str) -> None:
+    """Whoever has many partitions is told which it is, and goes on after a reset."""
+    await client.groups.commit("g", {TopicPartition(filled, 1): 11})
+    with pytest.raises(OffsetPastEnd, match=f"partition 1 of topic {filled}.*groups.reset") as caught:
+        _ = [record async for record in client.consume(filled, group="g", follow=False)]
+    assert (caught.value.fields["topic"], caught.value.fields["partition"]) == (filled, 1)
+    await client.groups.reset("g", "latest", topics=[filled])
+    assert [record async for record in client.consume(filled, group="g", follow=False)] == []
 
 
 async def test_a_pattern_takes_topics_as_they_come(client: Client, filled: str) -> None:

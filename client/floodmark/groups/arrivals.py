@@ -8,6 +8,7 @@ from collections import deque
 from typing import Final
 
 from floodmark.consumer.consumed import ReadBatch
+from floodmark.errors import OffsetPastEnd
 from floodmark.groups.callbacks import tell
 from floodmark.groups.options import ConsumeOptions
 from floodmark.groups.owned import Arrival, Chunk, Owned
@@ -66,6 +67,8 @@ class Arrivals:
         if owned.is_gone:
             self.budget.give(arrival.size)
             return
+        if isinstance(arrival.error, OffsetPastEnd):
+            raise self._past_end(owned, arrival.error) from arrival.error
         if arrival.error is not None:
             raise arrival.error
         if arrival.gap is not None:
@@ -74,6 +77,15 @@ class Arrivals:
         last = len(arrival.batches) - 1
         for number, batch in enumerate(arrival.batches):
             self._chunks.append((owned, batch, arrival.size if number == last else 0))
+
+    def _past_end(self, owned: Owned, error: OffsetPastEnd) -> OffsetPastEnd:
+        """Which of all partitions it is, and what helps."""
+        topic, partition = owned.place.topic, owned.place.partition
+        return OffsetPastEnd(
+            f"group {self._options.group} cannot go on in partition {partition} of topic {topic}: "
+            f"{error.detail}; send it elsewhere, with client.groups.reset or 'floodmark group seek'",
+            **{**error.fields, "topic": topic, "partition": partition},
+        )
 
     async def _tell_gap(self, owned: Owned, first: int, following: int) -> None:
         owned.at = following
