@@ -6,14 +6,17 @@ import asyncio
 import socket
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 from aiohttp import web
 from floodmark import Client
-from floodmark.errors import NotUsable, TransportError
+from floodmark.errors import NotUsable, TransportError, Unavailable
 from floodmark.sync import Client as SyncClient
+from floodmark.transport import http
+from floodmark.transport.http import Answer, Request, Transport
 
 from tests.client.front import Front
 
@@ -238,6 +241,59 @@ async def test_a_dead_url_is_told_before_the_time_is_up(dead_url: str) -> None:
         for call in ("produce", "tail", "describe"):
             with pytest.raises(TransportError, match=r"no connection to .*: Connection refused"):
                 await _CALLS[call](client, "t")
+
+
+async def test_a_first_connection_that_came_too_late_is_tried_once_more(
+    node_url: str, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program may have been held up meanwhile; where the second one fails as well the URL is wrong."""
+    monkeypatch.setattr(http, "_FIRST_CONNECTION_S", 0.0)
+    attempt = Transport.attempt
+    left = tries = 0
+
+    async def late(self: Transport, request: Request, timeout_s: float) -> Answer:
+        nonlocal left, tries
+        tries, left = tries + 1, left - 1
+        if left >= 0:
+            self.nodes.failed(node_url, None)
+            raise TransportError("out of time", sent=False)
+        self._was_reached = True  # So that it is not held to 0 s.
+        return await attempt(self, request, timeout_s)
+
+    monkeypatch.setattr(Transport, "attempt", late)
+    for failures, is_reached in ((1, True), (2, False)):
+        left, tries = failures, 0
+        async with Client(node_url, timeout_s=_LONG_S) as client:
+            if is_reached:
+                assert (await client.topics.describe(topic)).name == topic
+            else:
+                with pytest.raises(TransportError, match="out of time"):
+                    await client.topics.describe(topic)
+        assert tries == 2
+
+
+async def test_where_a_pause_takes_all_the_time_that_is_left_the_last_error_is_told(
+    node_url: str, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another try would only say that it was not answered within no time."""
+    tries = 0
+
+    async def refused(self: Transport, request: Request, timeout_s: float) -> Answer:
+        nonlocal tries
+        tries += 1
+        raise Unavailable("an election")
+
+    async with Client(node_url, timeout_s=0.2) as client:
+        monkeypatch.setattr(Transport, "attempt", refused)
+        monkeypatch.setattr(http.asyncio, "sleep", held_up)
+        with pytest.raises(Unavailable, match="an election"):
+            await client.topics.describe(topic)
+    assert tries == 1
+
+
+async def held_up(_: float) -> None:
+    """As on a busy machine."""
+    time.sleep(0.3)  # noqa: ASYNC251 - nothing else runs
 
 
 async def test_one_living_url_of_many_is_enough(dead_url: str, node_url: str, topic: str) -> None:

@@ -167,10 +167,16 @@ async def test_damage_on_the_way_is_found(front: Front, client: Client, topic: s
             passed = {name: value for name, value in answer.headers.items() if name.startswith("Log-")}
             return web.Response(body=bytes(content), headers=passed)
 
-    front.trouble = damage
-    async with Client(front.url, timeout_s=3) as other:
-        with pytest.raises(InvalidBatch):
-            await numbers(other, topic)
+    async def damage_once(request: web.Request, body: bytes) -> web.StreamResponse | None:
+        if request.query.get("verify"):  # When it asks again there is no answer in time.
+            await asyncio.Event().wait()
+        return await damage(request, body)
+
+    for trouble in (damage, damage_once):
+        front.trouble = trouble
+        async with Client(front.url, timeout_s=2) as other:
+            with pytest.raises(InvalidBatch):
+                await numbers(other, topic)
 
 
 async def test_nobody_there_is_an_error_in_time(topic: str) -> None:

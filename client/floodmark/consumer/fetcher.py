@@ -9,7 +9,7 @@ from typing import Final, Literal
 import msgspec
 
 from floodmark.consumer.consumed import ReadBatch
-from floodmark.errors import InvalidBatch, InvalidRequest, OffsetPastEnd
+from floodmark.errors import InvalidBatch, InvalidRequest, OffsetPastEnd, TransportError
 from floodmark.format.frame import first_damaged, walk
 from floodmark.format.frame_records import has_records
 from floodmark.pin import Pin
@@ -101,6 +101,7 @@ class Fetcher:
         """
         deadline = Deadline(self._options.timeout_s)
         backoff = Backoff()
+        damage: InvalidBatch | None = None
         wait_s = self._wait_s()
         request = Request(
             method="GET",
@@ -127,8 +128,13 @@ class Fetcher:
                 if is_new or delay_s > deadline.remaining_s:
                     raise
                 if isinstance(error, InvalidBatch):
+                    damage = error
                     request = msgspec.structs.replace(request, query={**request.query, "verify": "true"})
                 await asyncio.sleep(delay_s)
+            except TransportError:
+                if damage is not None:  # The time was up in the middle of another try: this says more.
+                    raise damage from None
+                raise
 
     def _wait_s(self) -> float:
         if self._options.follow:

@@ -37,6 +37,8 @@ T = TypeVar("T")
 _CONNECT_TIMEOUT_S: Final = 3.0
 _FIRST_CONNECTION_S: Final = 2.0
 """How long to try nodes none of which ever answered: more likely a wrong URL than a slow cluster."""
+_FIRST_TRIES: Final = 2
+"""But so often at least: all of that time may have passed while this program was held up."""
 _LARGE_BYTES: Final = 1 << 20
 UNAUTHORIZED: Final = 401
 _UNCONFIRMED_MAX: Final = 4
@@ -107,9 +109,10 @@ class Transport:
         earlier try may have been carried out.
         """
         backoff = Backoff()
-        repeated = False
+        repeated, tries = False, 0
         first = Deadline(min(_FIRST_CONNECTION_S, deadline.timeout_s))
         while True:
+            tries += 1
             try:
                 answer = await self.attempt(
                     request, min(attempt_timeout_s or self.request_timeout_s, deadline.remaining_s)
@@ -128,17 +131,19 @@ class Transport:
                 is_dead = isinstance(error, TransportError)
                 if is_dead and self.nodes.has_alternative():
                     delay_s = 0.0
-                elif is_dead and self._is_hopeless(error, first):
+                elif is_dead and self._is_hopeless(error, is_tried=first.expired and tries >= _FIRST_TRIES):
                     raise
                 if delay_s >= deadline.remaining_s:
                     raise
                 await asyncio.sleep(delay_s)
+                if deadline.expired:  # It took longer; another try could only say that there was no time.
+                    raise
 
-    def _is_hopeless(self, error: FloodmarkError, first: Deadline) -> bool:
+    def _is_hopeless(self, error: FloodmarkError, *, is_tried: bool) -> bool:
         """Whether nobody was ever reached, and more tries would not help."""
         if self._was_reached or error.fields.get("sent"):
             return False
-        return first.expired or bool(error.fields.get("tls"))
+        return is_tried or bool(error.fields.get("tls"))
 
     async def attempt(self, request: Request, timeout_s: float) -> Answer:
         """Ask one node once, within ``timeout_s``; others too, where it cannot tell who is asking.
