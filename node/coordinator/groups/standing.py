@@ -28,4 +28,5 @@ def fenced(member_id: str, current: Current) -> FencedMemberEpoch:
 def not_empty(group: Group, then: str) -> GroupNotEmpty:
     """To be raised for what needs a group without members."""
     count = len(group.members)
-    return GroupNotEmpty(f"{group.name} has {count} members: {then}", members=count)
+    noun = "member" if count == 1 else "members"
+    return GroupNotEmpty(f"{group.name} has {count} {noun}: {then}", members=count)
