@@ -39,10 +39,7 @@ async def test_every_node_serves_a_topic_with_a_single_replica_somewhere(tmp_pat
         assert expected == [0, 0, 0, 1, 1, 1, 2, 2, 2, 0, 1, 2]
         replicas = cluster["n1"].broker.topic("pair").partitions[0].replicas
         (outsider,) = set(cluster.nodes) - set(replicas)
-        raft_group = cluster["n1"].running.metadata.state.topics["pair"].partitions[0].raft_group
-        leader = await cluster.leader("pair")
-        assert leader.running.host.transfer(raft_group)
-        other = await cluster.leader("pair", besides=leader.node_id)
+        other = await cluster.hand_over("pair")
         path = "/v1/topics/pair/partitions/0/records"
         status, answer = await call(cluster, cluster[outsider], "GET", path)
         assert status == 200, answer

@@ -94,10 +94,7 @@ async def test_a_used_sequence_stays_used_on_the_next_leader_and_after_a_restart
                         assert status == 200 or shown["code"] == "sequence_reused"
 
         await check(made_before=False)
-        leader = await cluster.leader("orders")
-        (raft_group,) = {group for node in cluster.up for group in node.groups_led()}
-        assert leader.running.host.transfer(raft_group)
-        await cluster.leader("orders", besides=leader.node_id)
+        await cluster.hand_over("orders")
         await check(made_before=True)
         for node in cluster.nodes.values():
             await node.stop()
@@ -143,10 +140,7 @@ async def test_others_do_not_push_a_producer_out(tmp_path: Path) -> None:
         strangers = [await post(cluster, nodes[number % 3], f"s{number}", 0) for number in range(11)]
         assert [status for status, _, _ in strangers] == [200] * 9 + [429] * 2
         await check(10)
-        leader = await cluster.leader("orders")
-        (raft_group,) = leader.groups_led()
-        assert leader.running.host.transfer(raft_group)
-        await cluster.leader("orders", besides=leader.node_id)
+        await cluster.hand_over("orders")
         await check(10)
         for node in nodes:
             await node.stop()

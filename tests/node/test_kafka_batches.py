@@ -180,10 +180,8 @@ async def test_kafkas_batches_are_read_through_every_door_at_every_node(tmp_path
     async with NodeCluster.running(tmp_path) as cluster:
         await fill(cluster)
         await check_doors(cluster)
-        before = await cluster.leader("k")
-        raft_group = before.running.metadata.state.topics["k"].partitions[0].raft_group
-        assert before.running.host.transfer(raft_group)
-        after = await cluster.leader("k", besides=before.node_id)
+        raft_group = cluster["n1"].running.metadata.state.topics["k"].partitions[0].raft_group
+        after = await cluster.hand_over("k")
         assert [shown["offset"] for shown in await in_json(cluster, after, "from=0")] == list(PLACED)
         replicas = cluster["n1"].broker.topic("k").partitions[0].replicas
         tables = [
