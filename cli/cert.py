@@ -184,7 +184,7 @@ def renew(
     lasts: int | str,
     output: str | None,
 ) -> None:
-    """Make certificates anew that end soon: those given, or all in the CA's folder.
+    """Renew certificates that end soon: those given, or all in the CA's folder.
 
     The same names by the CA of --ca, which may be another one than before, with new keys, written over the
     files. Nodes take new files while they run. A CA itself is not renewed: make a second one, and replace it.
@@ -284,7 +284,7 @@ def _write(made: Made, folder: Path, name: str) -> None:
         raise Failure(
             f"{error}; nothing was written",
             exit_code=CONFLICT,
-            hint="'floodmark cert renew' makes a certificate anew; a second CA needs a folder of its own",
+            hint="'floodmark cert renew' replaces a certificate; a second CA needs a folder of its own",
         ) from error
 
 

@@ -125,7 +125,7 @@ def members(session: Session, group_: str, *, remove: str | None, output: str | 
 
     if remove is not None:
         run(take_away(remove))
-        talk(f"{remove} is no member any more")
+        talk(f"{remove} is not a member any more")
     show(run(_get(session, group_)), _MEMBERS, output)
 
 

@@ -13,7 +13,7 @@ def partition_of(text: str) -> dict[str, Any]:
     """``orders/0``."""
     topic, slash, number = text.rpartition("/")
     if not slash or not topic or not number.isascii() or not number.isdigit():
-        raise Failure(f"{text!r} is no partition: write it as in orders/0", exit_code=USAGE)
+        raise Failure(f"{text!r} is not a partition: write it as in orders/0", exit_code=USAGE)
     return {"topic": topic, "partition": int(number)}
 
 

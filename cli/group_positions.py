@@ -31,7 +31,7 @@ _POSITIONS = View(
 @click.command()
 @click.argument("group_", metavar="GROUP", shell_complete=complete_groups)
 @click.argument("topic", metavar="TOPIC", shell_complete=complete_topics)
-@click.option("--delete", is_flag=True, help="Forget them: whoever goes on as this group begins anew.")
+@click.option("--delete", is_flag=True, help="Forget them: whoever goes on as this group begins again.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @output_option()
 @cluster_options

@@ -127,7 +127,7 @@ class LocalFolder:
     def make_secure(self) -> None:
         """Make a CA, if there is none: what is written from then on is of a secure cluster, for good.
 
-        It makes the certificates of nodes, anew at every start.
+        It makes the certificates of nodes, again at every start.
         """
         from local.certificates import new_authority  # noqa: PLC0415 - the library is slow to load
 

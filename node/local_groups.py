@@ -45,7 +45,7 @@ class Keeper(Protocol):
         """The answer of a step, once what it decided is stored."""
 
     async def meet(self, name: str, step: Step[MemberAnswer], *, deadline: float) -> MemberAnswer:
-        """Likewise for a member that joins or sends a heartbeat: its time begins anew."""
+        """Likewise for a member that joins or sends a heartbeat: its time begins again."""
 
     async def read(self, name: str, look: Callable[[Group], R], *, deadline: float) -> R:
         """What ``look`` makes of a group, which has all that was acknowledged before the call."""

@@ -58,7 +58,7 @@ async def serve(
 ) -> None:
     """Run a node until ``stop`` is set (or for ever), then leave. ``on_built`` gets its parts at each start.
 
-    ``look_again`` has secrets and certificates read anew when it is set, as they are when they change. Raises
+    ``look_again`` has secrets and certificates read again when it is set, as when they change. Raises
     ``IdentityProblem``, ``InvalidSettings``, ``StorageError`` or ``OSError`` when it cannot go on.
     """
     stop = stop or asyncio.Event()

@@ -47,7 +47,10 @@ def _http_tls(http: HttpSettings) -> Iterator[str]:
         there, missing = ("cert", "key") if tls.cert else ("key", "cert")
         yield f"http.tls.{there} needs http.tls.{missing} as well: `floodmark cert node` makes both files"
     if not tls.is_on and (tls.client_ca or tls.client_auth != "off"):
-        yield "http.tls.client_auth and client_ca need http.tls.cert and http.tls.key: without them is no TLS"
+        yield (
+            "http.tls.client_auth and client_ca need http.tls.cert and http.tls.key: without them there is "
+            "no TLS"
+        )
     elif tls.client_auth != "off" and not tls.client_ca:
         yield (
             f'http.tls.client_auth = "{tls.client_auth}" needs http.tls.client_ca: the files with the CAs of '

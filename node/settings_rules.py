@@ -106,7 +106,7 @@ def _addresses(settings: Settings) -> Iterator[str]:
 def _visitors(http: HttpSettings) -> Iterator[str]:
     for host in http.hosts:
         if not _HOST_NAME.fullmatch(host):
-            yield f'http.hosts: {host!r} is no name; write it without scheme and port, as in "log.example"'
+            yield f'http.hosts: {host!r} is not a name; write it without scheme and port, as in "log.example"'
     for origin in http.cors_origins:
         if not _ORIGIN.fullmatch(origin):
             yield (

@@ -257,7 +257,9 @@ class Queues:
             at = (False, log.partition, offset)
             record, letter = self._judge_one(queue, at, value)
             if queue.is_empty and letter is None and (record.is_rejected or not record.may_be_settled):
-                what = "was rejected, and is no dead letter" if record.is_rejected else "is settled by nobody"
+                what = (
+                    "was rejected, and is not a dead letter" if record.is_rejected else "is settled by nobody"
+                )
                 summary = f"{name_of(value)} at offset {offset} {what}"
                 self._add(queue, Kind.QUEUE_LOST, log.partition, summary, *record.delivered.values())
         if queue.made.by_key:

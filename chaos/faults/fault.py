@@ -20,7 +20,7 @@ _TAGS = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The surroundings of one injection of a fault.
+    """The environment of one injection of a fault.
 
     ``tag`` is unique to this injection: faults of the same kind on the same link must not undo each other.
     """

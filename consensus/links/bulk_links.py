@@ -237,7 +237,7 @@ class BulkLinks:
                     try:
                         connection = self._dialled[node] = await self._dial_once(node)
                     except HandshakeFailed as error:
-                        reason = str(error)  # Our link breaks or is made anew: there is none for a moment.
+                        reason = str(error)  # Our link breaks or is made again: there is none for a moment.
                     else:
                         return connection
                     await asyncio.sleep(_AGAIN_S)

@@ -25,7 +25,7 @@ class LinkOptions:
     gone_after_s: float = 1.5
     """... and for this long reported gone, as one whose process has ended is at once."""
     dead_after_s: float = 3.0
-    """A connection on which nothing gets through for this long is given up and made anew."""
+    """A connection on which nothing gets through for this long is given up and made again."""
     connect_timeout_s: float = 1.0
     """For the TCP connection (and TLS); short, so that a healed network is noticed soon."""
     handshake_timeout_s: float = 5.0

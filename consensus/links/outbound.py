@@ -229,7 +229,7 @@ class OutgoingLink:
             self._context.hooks.tls_refused(self.peer.node_id, reason)
 
     def drop_if_outdated(self) -> None:
-        """Make the connection anew where its credentials count no more."""
+        """Make the connection again where its credentials count no more."""
         connection = self._connection
         if connection is not None and not self._context.counts(connection.credentials):
             self._context.log.warning("peer_link_outdated", peer=self.peer.node_id, reason=OUTDATED)

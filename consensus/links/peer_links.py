@@ -113,7 +113,7 @@ class PeerLinks:
         self._context.identity = replace(self._context.identity, secret=first, others=others)
 
     def drop_outdated(self) -> Coroutine[Any, Any, None]:
-        """Give up connections that were proved by what does not count any more; they are made anew.
+        """Give up connections that were proved by what does not count any more; they are made again.
 
         What it returns ends when they are closed: what was asked on them has a moment to be answered.
         """

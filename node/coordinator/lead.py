@@ -140,7 +140,7 @@ class Lead:
         return answer
 
     async def meet(self, name: str, step: Step[MemberAnswer], *, deadline: float) -> MemberAnswer:
-        """``decide`` for a member that joins or sends a heartbeat: its time begins anew."""
+        """``decide`` for a member that joins or sends a heartbeat: its time begins again."""
         return await self.decide(
             name, step, deadline=deadline, quick=True, then=lambda answer: self.clock.answered(name, answer)
         )

@@ -2,7 +2,7 @@
 
 One timer for all members of a shard, set to the first deadline: a group without members costs nothing, and
 one with members what their heartbeats cost. Deadlines are of this process's monotonic clock and are not
-replicated: a new leader gives every member its whole time anew.
+replicated: a new leader gives every member its whole time again.
 """
 
 from __future__ import annotations

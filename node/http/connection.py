@@ -142,7 +142,7 @@ class Connection(RequestHandler):
         self._head_since = self._loop.time()
 
     def check_certificate(self, is_trusted: Callable[[ssl.SSLObject], bool]) -> None:
-        """Have the client come anew if its certificate would not be taken any more."""
+        """Have the client come again if its certificate would not be taken any more."""
         if self._certified is not None and self.transport is not None:
             made_by = self.transport.get_extra_info("ssl_object")
             if made_by is not None and not is_trusted(made_by):

@@ -129,7 +129,7 @@ class Heads(Generic[H]):
             head = self._parsed(text)
             if head is None:
                 return None
-            # Who is a node is judged anew each time: it changes with the cluster's secret.
+            # Who is a node is judged again each time: it changes with the cluster's secret.
             if _FORWARDED not in text.lower():
                 if len(self._known) >= _KNOWN_MAX:
                     self._known.clear()

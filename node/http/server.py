@@ -126,7 +126,7 @@ class HttpServer:
             refused = self.admission.refused
 
     def _look_at_certificates(self) -> None:
-        """After a change: whose CA is gone has to come anew."""
+        """After a change: whose CA is gone has to come again."""
         if self._tls is None or self._tls.context is self._trusted_by:
             return
         self._trusted_by = self._tls.context

@@ -59,11 +59,11 @@ def read_plan(raw: bytes, name: str) -> Plan:
 def reset_administrator(folder: str, user: str) -> str:
     """The token of an administrator that is reset once the folder's node starts. Raises as ``survey``."""
     if not is_principal(user):
-        raise NotRecoverable(f"{user!r} is no user's name")
+        raise NotRecoverable(f"{user!r} is not a user's name")
     with _stopped(folder):
         fs = RealFileSystem()
         if load(fs, folder) is None:
-            raise NotRecoverable(f"{folder} is no node's data folder: it has no {FILE_NAME}")
+            raise NotRecoverable(f"{folder} is not a node's data folder: it has no {FILE_NAME}")
         return write_reset(fs, folder, user)
 
 

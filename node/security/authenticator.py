@@ -127,7 +127,7 @@ class Authenticator:
             if checker.is_mine(credential):
                 changes = self._changes
                 return await checker.check(credential), changes
-        raise Unauthorized(f"this is no token of this cluster: {HOW}")
+        raise Unauthorized(f"this is not a token of this cluster: {HOW}")
 
     def _by_token(self, token: Token) -> Identity:
         entry = self._state().tokens.get(token.token_id)

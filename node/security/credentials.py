@@ -35,7 +35,7 @@ class Credentials:
     """Raises ``InvalidSettings`` where the files cannot be used at the start."""
 
     def __init__(self, settings: Settings, name: str, look_now: asyncio.Event | None = None) -> None:
-        """``name``: this node's in its certificate. ``look_now`` has all files read anew, changed or not."""
+        """``name``: this node's in its certificate. ``look_now`` has all files read again, changed or not."""
         self._settings = settings
         self._seen = self._look()
         self.secrets = secrets_of(settings)

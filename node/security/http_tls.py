@@ -70,7 +70,7 @@ class HttpTls:
         context.set_alpn_protocols(["http/1.1"])
         context.verify_mode = _MODES[settings.client_auth]
         if settings.client_auth != "off":
-            # Each connection shows its certificate anew: a session that is resumed would be as old as it.
+            # Each connection shows its certificate again: a session that is resumed would be as old as it.
             context.num_tickets = 0
             context.options |= ssl.OP_NO_TICKET
             trust(context, "http.tls.client_ca", found.authorities)

@@ -1,7 +1,7 @@
 """The certificates of this node for its links, as contexts of TLS 1.3 that take both sides' certificates.
 
 Nothing but the files decides: no CA of the operating system is trusted, and sessions are not resumed, so that
-each connection shows its certificates anew.
+each connection shows its certificates again.
 """
 
 from __future__ import annotations

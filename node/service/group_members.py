@@ -30,7 +30,7 @@ _Text = Annotated[str, msgspec.Meta(max_length=MEMBER_ID_MAX)]
 
 
 class AssignedPartition(msgspec.Struct, frozen=True, kw_only=True):
-    """A partition that a member has. Where ``epoch`` rises, its position is void: it begins anew at the
+    """A partition that a member has. Where ``epoch`` rises, its position is void: it begins again at the
     committed offset."""
 
     topic: str

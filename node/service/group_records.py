@@ -196,7 +196,7 @@ class GroupReading:
             await self._member.give_up()
 
     async def end(self) -> str | None:
-        """The token to go on with. The member's session begins anew."""
+        """The token to go on with. The member's session begins again."""
         if self.has_left:
             return None
         positions = self._topics.positions()

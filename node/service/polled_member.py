@@ -78,7 +78,7 @@ class PolledMember:
         return state
 
     async def refresh(self) -> None:
-        """Have its session begin anew, unless that was a moment ago. What the group says is for the next
+        """Have its session begin again, unless that was a moment ago. What the group says is for the next
         call: until then the member holds what it has."""
         if time.monotonic() > self._beaten_at + _FRESH_S:
             await self._say(None)

@@ -200,7 +200,9 @@ class PutQueue(Request[StoredQueue], frozen=True, kw_only=True):
         try:
             check_name(name)
         except InvalidRequest as error:
-            raise InvalidRequest(f"name the dead_letter_topic: {name[:300]!r} is no topic's name") from error
+            raise InvalidRequest(
+                f"name the dead_letter_topic: {name[:300]!r} is not a topic's name"
+            ) from error
         at.authorize(context, Operation.WRITE, topic(name))
         try:
             return name, (await at.topics.limits(name)).topic_id

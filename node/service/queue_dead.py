@@ -240,7 +240,7 @@ def name_of(text: str) -> DeadName:
         name = DeadName(int(match[1]), int(match[2]), int(match[3]))
         if max(name.topic_id, name.number) <= _NUMBER_MAX and name.partition <= _PARTITION_MAX:
             return name
-    raise InvalidRequest(f"{text[:100]!r} is no dead letter's id: they are listed, as in 7-0-3")
+    raise InvalidRequest(f"{text[:100]!r} is not a dead letter's id: they are listed, as in 7-0-3")
 
 
 def names_of(letters: Sequence[str] | None) -> list[DeadName] | None:

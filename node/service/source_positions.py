@@ -156,7 +156,7 @@ class RemovePositions(_OfPartition[None], frozen=True, kw_only=True):
     of_group: ClassVar[Operation] = Operation.DELETE
 
     def is_told(self) -> bool:
-        """A program that goes on afterwards begins anew."""
+        """A program that goes on afterwards begins again."""
         return True
 
     async def execute(self, at: Service, context: RequestContext) -> None:

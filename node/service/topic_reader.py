@@ -172,7 +172,7 @@ class TopicReader:
             await self._look([self._todo.popleft() for _ in range(min(_AT_ONCE, len(self._todo)))])
 
     async def _ask_again(self, error: FloodmarkError) -> None:
-        """Begin the round anew, after a moment, where that may help; raises ``error`` where not."""
+        """Begin the round again, after a moment, where that may help; raises ``error`` where not."""
         now = time.monotonic()
         if isinstance(error, Unreadable) and self._patient_until is None:
             self._patient_until = now + _PATIENCE_S

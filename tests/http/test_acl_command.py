@@ -145,4 +145,4 @@ async def test_a_slip_is_said_before_anything_is_asked(http: Harness, options: s
 async def test_the_node_says_what_is_wrong_with_a_name(http: Harness) -> None:
     """In its own words."""
     slip = await acl(http, "add", "--user", "a b", "--topic", "t", "--operation", "read")
-    assert (slip.exit_code, "is no user's name" in slip.stderr) == (1, True)
+    assert (slip.exit_code, "is not a user's name" in slip.stderr) == (1, True)

@@ -62,7 +62,7 @@ async def test_what_is_wrong_is_said_and_nothing_is_set(http: Harness) -> None:
         (("ann", "--connections", "none"), "--connections"),
         (("ann", "--produce-bytes-per-s", "none"), "limit what?"),
         (("ann", "--produce-bytes-per-s", "5"), "produce_bytes_per_s is at least 1024"),
-        (("a b", "--connections", "5"), "is no user's name"),
+        (("a b", "--connections", "5"), "is not a user's name"),
         (("ann", "--connections", "0"), "connections"),
     ):
         slip = await quota(http, "set", *args)

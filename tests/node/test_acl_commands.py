@@ -52,10 +52,10 @@ def test_with_a_user_goes_what_it_was_allowed_to_do() -> None:
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        (acl("a b"), "'a b' is no user's name"),
-        (acl(kind="table"), "'table' is no kind of resource: one of topic, group, stream, queue, cluster"),
-        (acl(operation="drop"), "'drop' is no operation: one of read, write"),
-        (acl(pattern="glob"), "'glob' is no pattern: one of literal, prefix"),
+        (acl("a b"), "'a b' is not a user's name"),
+        (acl(kind="table"), "'table' is not a kind of resource: one of topic, group, stream, queue, cluster"),
+        (acl(operation="drop"), "'drop' is not an operation: one of read, write"),
+        (acl(pattern="glob"), "'glob' is not a pattern: one of literal, prefix"),
         (acl(name=""), "which topic? With the pattern prefix an empty name is every topic"),
         (acl(name="*"), "for every topic there is the pattern prefix and an empty name"),
         (acl(name="..", kind="group"), "not . or .."),

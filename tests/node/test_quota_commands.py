@@ -49,9 +49,9 @@ def test_a_quota_stays_when_its_user_goes() -> None:
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (quota("a b"), "'a b' is no user's name"),
+        (quota("a b"), "'a b' is not a user's name"),
         (SetQuota(QuotaEntry("ann", {})), "a quota limits something: produce_bytes_per_s"),
-        (quota(speed=5), "'speed' is no limit of a quota: one of produce_bytes_per_s"),
+        (quota(speed=5), "'speed' is not a limit of a quota: one of produce_bytes_per_s"),
         (quota(requests_per_s=0.5), "requests_per_s is at least 1; remove it"),
         (quota(fetch_bytes_per_s=1023), "fetch_bytes_per_s is at least 1024"),
         (quota(produce_bytes_per_s=math.inf), "produce_bytes_per_s is at least 1024"),

@@ -243,7 +243,7 @@ def test_ports_that_other_machines_reach_are_safe_or_said_not_to_be(tmp_path: Pa
     [
         ({"http.tls.cert": "c"}, "http.tls.cert needs http.tls.key"),
         ({"http.tls.key": "k"}, "http.tls.key needs http.tls.cert"),
-        ({"http.tls.client_auth": "required"}, "without them is no TLS"),
+        ({"http.tls.client_auth": "required"}, "without them there is no TLS"),
         ({"http.tls.cert": "c", "http.tls.key": "k", "http.tls.client_auth": "optional"}, "client_ca"),
         ({"http.tls.client_auth": "always"}, "http.tls.client_auth"),
         (

@@ -153,9 +153,9 @@ def test_a_user_is_made_once_and_goes_with_its_tokens() -> None:
 def test_nobody_is_called_by_what_is_no_name(name: str) -> None:
     """Whatever it is that a client asks for, the first administrator's name too."""
     cluster = Cluster()
-    cluster.refused(CreateUser(name, 5), InvalidRequest, "is no user's name")
-    cluster.refused(BootstrapAdministrator(token("t", name)), InvalidRequest, "is no user's name")
-    cluster.refused(ResetAdministrator(token("t", name)), InvalidRequest, "is no user's name")
+    cluster.refused(CreateUser(name, 5), InvalidRequest, "is not a user's name")
+    cluster.refused(BootstrapAdministrator(token("t", name)), InvalidRequest, "is not a user's name")
+    cluster.refused(ResetAdministrator(token("t", name)), InvalidRequest, "is not a user's name")
     for good in ("a", "A.b_c@d-9", "x" * 64, ".a"):
         cluster.does(CreateUser(good, 5))
 

@@ -190,9 +190,9 @@ async def test_nothing_is_believed_that_was_not_confirmed_lately(node: Node) -> 
         (b"Basic YW5uOnNlY3JldA==", "'Basic'"),
         (b"fmk_abc", "credentials are not taken"),
         (b"", "credentials are not taken"),
-        (b"Bearer ", "no token of this cluster"),
-        (b"Bearer fmk_short_secret", "no token of this cluster"),
-        (b"Bearer a.b.c", "no token of this cluster"),
+        (b"Bearer ", "not a token of this cluster"),
+        (b"Bearer fmk_short_secret", "not a token of this cluster"),
+        (b"Bearer a.b.c", "not a token of this cluster"),
         (b"\xff\xfe", "credentials are not taken"),
     ],
 )

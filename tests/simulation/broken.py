@@ -43,7 +43,7 @@ class Rule(enum.Enum):
     Q7 = "records of one key are delivered as if they had none"
     Q8 = "records that wait for their time are passed, and not written down"
     Q9 = "a dead letter is sent before it is stored that its record died"
-    Q10 = "a leader begins anew in its term while something that it decided is under way"
+    Q10 = "a leader begins again in its term while something that it decided is under way"
     Q11 = "a dead letter is delivered again, and stays on the list as if it were not"
     Q12 = "dead letters are delivered again as if they had no keys"
     Q13 = "failures count also while a queue pauses"

@@ -93,7 +93,7 @@ class Assignment:
         revoked = [owned for key, owned in standing.owned.items() if key not in wanted]
         if revoked:
             await self._give_up(revoked)
-        # What was reset begins anew; the program has done with what came before.
+        # What was reset begins again; the program has done with what came before.
         again = [owned for key, owned in standing.owned.items() if owned.epoch != wanted[key].epoch]
         for owned in again:
             del standing.owned[owned.key]

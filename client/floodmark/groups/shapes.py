@@ -25,7 +25,7 @@ class GroupRecord(ConsumedRecord, frozen=True, gc=False):
 class Assigned(msgspec.Struct, frozen=True):
     """A partition that a member reads. ``topic_id``: of the topic, and of no later one with its name.
 
-    ``epoch``: in which the member got it. Where it rises, the member begins anew at what is committed.
+    ``epoch``: in which the member got it. Where it rises, the member begins again at what is committed.
     """
 
     topic: str

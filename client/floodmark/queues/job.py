@@ -134,7 +134,7 @@ class Job(Delivery):
         await self._worker.settle_now(self, settlement)
 
     async def extend(self, timeout_s: float | None = None) -> None:
-        """Have the visibility timeout begin anew, or ``timeout_s``. It is done in the background anyway.
+        """Have the visibility timeout begin again, or ``timeout_s``. It is done in the background anyway.
 
         Raises ``ReceiptExpired``.
         """

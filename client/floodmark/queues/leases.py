@@ -33,7 +33,7 @@ class Leases:
         self._task: asyncio.Task[None] | None = None
 
     def add(self, job: Job, visible_s: float) -> None:
-        """The record was delivered just now, or its time has begun anew."""
+        """The record was delivered just now, or its time has begun again."""
         self._interval_s[job] = visible_s / _PART
         self._due[job] = time.monotonic() + self._interval_s[job]
         self._changed.set()

@@ -51,7 +51,7 @@ class Job(Delivery):
         self._thread.wait(self._job.reject(reason))
 
     def extend(self, timeout_s: float | None = None) -> None:
-        """Have the visibility timeout begin anew."""
+        """Have the visibility timeout begin again."""
         self._thread.wait(self._job.extend(timeout_s))
 
     def __enter__(self) -> Self:

@@ -77,5 +77,5 @@ def read_token(path: Path) -> str:
 
 def _header(token: str) -> Mapping[str, str]:
     if _FORM.fullmatch(token) is None:
-        raise InvalidRequest("this is no token: it has characters that no token has, or none at all")
+        raise InvalidRequest("this is not a token: it has characters that no token has, or none at all")
     return {"Authorization": f"Bearer {token}"}

@@ -117,7 +117,7 @@ class PartitionAhead:
         return bisect_left(seen, below, begin, min(near, len(seen)), key=_offset_of)
 
     def clear(self, first: int) -> None:
-        """Begin anew at an offset."""
+        """Begin again at an offset."""
         self._seen, self._payloads, self._at = [], [], 0
         self.first = self.next = first
         self.has_more = True

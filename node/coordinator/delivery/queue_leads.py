@@ -256,6 +256,6 @@ def _asked_for(opening: asyncio.Future[None]) -> None:
 
 def _again() -> Unavailable:
     return Unavailable(
-        "the leader of the queue begins anew from what is stored; nothing was done",
+        "the leader of the queue begins again from what is stored; nothing was done",
         retry_after_s=outcomes.RETRY_AFTER_S,
     )

@@ -101,7 +101,7 @@ class ReadAhead:
         return taken
 
     def go_back(self, partition: PartitionAhead, first: int) -> None:
-        """Begin anew at an offset."""
+        """Begin again at an offset."""
         self.take(partition, partition.next)
         partition.clear(first)
         self.nudge()
@@ -188,7 +188,7 @@ class ReadAhead:
         else:
             partition.failure = None
             partition.again_s = AGAIN_MIN_S
-            if partition.next == at:  # Else it began anew elsewhere meanwhile.
+            if partition.next == at:  # Else it began again elsewhere meanwhile.
                 self._took(partition, chunk)
 
     def _took(self, partition: PartitionAhead, chunk: Chunk) -> None:

@@ -58,7 +58,7 @@ class Leave:
 
 
 class Granted(NamedTuple):
-    """A partition that a member has. Where ``epoch`` rises, its position is void: it begins anew at the
+    """A partition that a member has. Where ``epoch`` rises, its position is void: it begins again at the
     committed offset."""
 
     topic_id: int

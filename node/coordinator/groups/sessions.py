@@ -1,6 +1,6 @@
 """Until when members have time: for their sessions, and to give partitions up. Seconds are passed in.
 
-None of it is replicated: a new leader gives everybody their whole time anew (``restored``).
+None of it is replicated: a new leader gives everybody their whole time again (``restored``).
 """
 
 from __future__ import annotations

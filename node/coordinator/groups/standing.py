@@ -14,7 +14,7 @@ def member_of(group: Group, member_id: str, instance_id: str | None) -> Current:
     if member is None:
         if instance_id is not None and group.instance(instance_id) is not None:
             raise FencedInstanceId(f"another member of {group.name} has the instance id {instance_id} now")
-        raise UnknownMember(f"{member_id} is no member of {group.name} (any more): join again")
+        raise UnknownMember(f"{member_id} is not a member of {group.name}, or not any more: join again")
     return group.currents.get(member_id) or Current()
 
 

@@ -1,5 +1,5 @@
-"""What the members of a group are to have: made anew, with a new epoch, whenever members, what they subscribe
-to, or their topics are not what the last targets were made for."""
+"""What the members of a group are to have: made again, with a new epoch, whenever members, what they
+subscribe to, or their topics are not what the last targets were made for."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Outcomes:
         return breaker.failures > 0 and enough and failures * 100 >= breaker.failures * deliveries
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Begin again."""
         self._slices.clear()
 
     def _forget(self, now_ms: int, window_ms: int) -> None:

@@ -1,7 +1,7 @@
 """One queue, as its pairs of key and value say: what steps decide on.
 
 Who leads applies what was decided at once, before it is stored: it is the only one who decides in its term,
-and begins anew from what is stored when something was not. So it need not wait between one step and the next.
+and begins again from what is stored when something was not. So it need not wait between two steps.
 """
 
 from __future__ import annotations

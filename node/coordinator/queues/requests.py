@@ -67,7 +67,7 @@ class Action(enum.StrEnum):
     NACK = "nack"
     """It failed: again after ``delay_ms``, or the queue's backoff."""
     EXTEND = "extend"
-    """The visibility timeout begins anew, or with ``delay_ms``."""
+    """The visibility timeout begins again, or with ``delay_ms``."""
     REJECT = "reject"
     """It is dead at once, with a reason."""
     RELEASE = "release"

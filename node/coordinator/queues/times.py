@@ -39,7 +39,7 @@ class Times:
         self.grow(value)
 
     def grow(self, value: TimesValue) -> None:
-        """It is stored anew, with more records behind those that it had."""
+        """It is stored again, with more records behind those that it had."""
         self.open |= (1 << value.count) - (1 << self.count)
         self.count = value.count
         self._offsets, self._due, self._keys = value.offsets, value.due, value.keys

@@ -1,5 +1,5 @@
 """When leases end, by the monotonic clock of who leads. Beside the state: a new leader gives everybody their
-whole time anew."""
+whole time again."""
 
 from __future__ import annotations
 

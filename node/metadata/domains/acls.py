@@ -65,12 +65,12 @@ def check_members(
             f"{ANONYMOUS!r} for those who have not"
         )
     for what, given, known in (
-        ("kind of resource", kind, KINDS),
-        ("operation", operation, OPERATIONS),
-        ("pattern", pattern, (LITERAL, PREFIX)),
+        ("a kind of resource", kind, KINDS),
+        ("an operation", operation, OPERATIONS),
+        ("a pattern", pattern, (LITERAL, PREFIX)),
     ):
         if given is not None and given not in known:
-            return InvalidRequest(f"{given[:80]!r} is no {what}: one of {', '.join(known)}")
+            return InvalidRequest(f"{given[:80]!r} is not {what}: one of {', '.join(known)}")
     return None
 
 

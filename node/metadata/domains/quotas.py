@@ -59,7 +59,7 @@ def check_quota(entry: QuotaEntry) -> FloodmarkError | None:
     for name, value in entry.limits.items():
         least = LIMITS.get(name)
         if least is None:
-            return InvalidRequest(f"{name[:80]!r} is no limit of a quota: one of {', '.join(LIMITS)}")
+            return InvalidRequest(f"{name[:80]!r} is not a limit of a quota: one of {', '.join(LIMITS)}")
         if not least <= value < math.inf:
             return InvalidRequest(f"{name} is at least {least}; remove it for no limit", limit=least)
         if name in _WHOLE and value != int(value):

@@ -80,8 +80,8 @@ def check_principal(name: str) -> FloodmarkError | None:
     if is_principal(name):
         return None
     return InvalidRequest(
-        f"{name[:80]!r} is no user's name: 1 to 64 of A-Z, a-z, 0-9, '.', '_', '@', '-', not only dots, and "
-        f"not {ANONYMOUS!r}"
+        f"{name[:80]!r} is not a user's name: 1 to 64 of A-Z, a-z, 0-9, '.', '_', '@', '-', not only dots, "
+        f"and not {ANONYMOUS!r}"
     )
 
 
