@@ -43,7 +43,7 @@ def expected(numbers: range) -> list[bytes]:
 async def client(nodes: MemoryCluster) -> AsyncIterator[Client]:
     """With a source and a target, which the first node leads: these nodes ask each other as old ones do."""
     nodes.level = GROUPS
-    async with Client(nodes.urls["n1"], timeout_s=10) as client:
+    async with Client(nodes.urls["n1"], timeout_s=60) as client:
         for topic in ("in", "out"):
             await client.topics.create(topic, partitions=PARTITIONS)
         for log in nodes.logs.values():

@@ -192,7 +192,7 @@ async def test_nobody_there_is_an_error_in_time(topic: str) -> None:
 async def test_following_ends_when_nothing_comes(client: Client, topic: str) -> None:
     """By idle time, which is not counted while the program is busy with what it has."""
     await fill(client, topic, 3)
-    assert await numbers(client, topic, follow=True, idle_s=0.05) == [0, 1, 2]
+    assert await numbers(client, topic, follow=True, idle_s=1.5) == [0, 1, 2]
     with pytest.raises(InvalidRequest):
         client.read(topic, idle_s=0)
 
@@ -224,7 +224,7 @@ async def test_leaving_a_loop_stops_the_reader(client: Client, topic: str) -> No
     gc.collect()
     pumps = [task for task in asyncio.all_tasks() if "_pump" in repr(task.get_coro())]
     assert len(pumps) == 3
-    await asyncio.wait(pumps, timeout=5)
+    await asyncio.wait(pumps, timeout=60)
     assert all(pump.cancelled() for pump in pumps)
 
 

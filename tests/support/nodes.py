@@ -29,7 +29,8 @@ from node.settings import Settings
 from node.wiring import NodeParts
 
 SECRET = "a secret of the tests"
-_PORTS = range(12_000, 20_000)
+_PORTS = range(12_000, 18_000)
+"""Those above are where servers of toxiproxy and local clusters look for theirs."""
 _held: list[int] = []
 """Descriptors of lock files: a port picked here is nobody else's while this process lives."""
 
