@@ -23,7 +23,7 @@ def quick_look(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _session(context: ssl.SSLContext) -> aiohttp.ClientSession:
-    timeout = aiohttp.ClientTimeout(total=20)
+    timeout = aiohttp.ClientTimeout(total=60)
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, limit=1), timeout=timeout)
 
 
@@ -43,7 +43,7 @@ async def _shown_by(url: str, context: ssl.SSLContext) -> int:
 
 
 async def _others_are_shown(before: dict[str, int], context: ssl.SSLContext) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         for url, serial in before.items():
             while await _shown_by(url, context) == serial:  # noqa: ASYNC110 - files are looked at in a node
                 await asyncio.sleep(0.02)
