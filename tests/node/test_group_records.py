@@ -124,7 +124,7 @@ async def test_a_newcomer_gets_what_is_free_and_then_its_share(tmp_path: Path) -
 async def test_a_position_that_retention_has_overtaken_is_told_once(tmp_path: Path) -> None:
     """With how many records were lost; then it goes on behind them."""
     async with NodeCluster.running(tmp_path, 1, **{"storage.retention_interval_s": 0.1}) as cluster:
-        await cluster.create("orders", replicas=1, retention_ms=1_000)
+        await cluster.create("orders", replicas=1)
         (node,) = cluster.up
         ask = Asking(cluster)
         await ask.produce("orders", 0, 2)
@@ -135,7 +135,9 @@ async def test_a_position_that_retention_has_overtaken_is_told_once(tmp_path: Pa
         (log,) = [
             replica.log for replica in node.running.replicas.local.values() if replica.log.next_offset == 7
         ]
+        await ask.done(node, "PATCH", "/v1/topics/orders", {"config": {"retention_ms": 1}})
         await cluster.until(lambda: log.start_offset == 7, "all records are gone")
+        await ask.done(node, "PATCH", "/v1/topics/orders", {"config": {"retention_ms": None}})
         await ask.produce("orders", 0, 1)
         told = await _poll(ask, node, answer["commit"])
         assert told["lost"] == [
