@@ -10,11 +10,18 @@ from floodmark.errors import Unavailable
 
 from node.leader_table import LeaderTable
 from node.metadata.state import PartitionEntry
+from node.partition import remote_partition
 from node.partition.remote_partition import AskLeader, LeaderLookup
 
 NODES = ("n1", "n2", "n3")
 GROUP = 7
 ENTRY = PartitionEntry(number=0, raft_group=GROUP, replicas=NODES, incarnations=())
+
+
+@pytest.fixture(autouse=True)
+def _remembers_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For as long as a test takes: what is forgotten is asked anew."""
+    monkeypatch.setattr(remote_partition, "REMEMBERED_S", 60)
 
 
 def lookup(
