@@ -31,10 +31,14 @@ class Users(NamedTuple):
         return {"Authorization": f"Bearer {self.tokens[who]}", "Content-Type": "application/octet-stream"}
 
     async def produce(self, node: TestNode, who: str, size: int) -> tuple[int, Any]:
-        """One record."""
-        headers = self.headers(who)
-        async with self.cluster.session.post(node.url + RECORDS, data=bytes(size), headers=headers) as answer:
-            return answer.status, await answer.json()
+        """One record. Where it was not stored since nobody led at the moment it is sent again."""
+        headers, url = self.headers(who), node.url + RECORDS
+        async with asyncio.timeout(60):
+            while True:
+                async with self.cluster.session.post(url, data=bytes(size), headers=headers) as answer:
+                    if answer.status != 503:
+                        return answer.status, await answer.json()
+                await asyncio.sleep(0.05)
 
     async def count(self) -> int:
         """How many records there are."""

@@ -20,7 +20,15 @@ class Asking:
         self.cluster = cluster
 
     async def __call__(self, node: TestNode, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """The answer's status and document."""
+        """The answer's status and document. Asked again for as long as a leader changes."""
+        async with asyncio.timeout(60):
+            while True:
+                status, document = await self._once(node, method, path, body)
+                if status != 503:
+                    return status, document
+                await asyncio.sleep(document.get("retry_after_s", 0.1))  # Not each of them says when.
+
+    async def _once(self, node: TestNode, method: str, path: str, body: Any) -> tuple[int, Any]:
         async with self.cluster.session.request(
             method,
             node.url + path,
@@ -31,13 +39,8 @@ class Asking:
             return answer.status, json.loads(text) if text else None
 
     async def done(self, node: TestNode, method: str, path: str, body: Any = None) -> Any:
-        """The document of an answer that says yes. Asked again for as long as a leader changes."""
-        async with asyncio.timeout(60):
-            while True:
-                status, document = await self(node, method, path, body)
-                if status != 503:
-                    break
-                await asyncio.sleep(document["retry_after_s"])
+        """The document of an answer that says yes."""
+        status, document = await self(node, method, path, body)
         assert 200 <= status < 300, document
         return document
 
