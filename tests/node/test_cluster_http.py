@@ -11,6 +11,7 @@ from floodmark.format import batch
 from floodmark.format.record import Record
 
 from node.broker import Acks
+from node.control import controller
 from node.metadata.topic_config import TopicConfig
 from tests.support.nodes import NodeCluster, TestNode
 
@@ -23,8 +24,11 @@ async def call(
         return answer.status, await answer.json(content_type=None)
 
 
-async def test_every_node_serves_a_topic_with_a_single_replica_somewhere(tmp_path: Path) -> None:
+async def test_every_node_serves_a_topic_with_a_single_replica_somewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nodes without a replica ask who leads and pass the request on; also after a change of the leader."""
+    monkeypatch.setattr(controller, "FIT_FOR_S", 600)  # It is not handed back.
     async with NodeCluster.running(tmp_path) as cluster:
         await cluster.create("single", partitions=3, replicas=1)
         await cluster.create("pair", partitions=1, replicas=2)

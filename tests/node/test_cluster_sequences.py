@@ -13,6 +13,7 @@ from floodmark.format import batch
 from floodmark.format.record import Record
 
 from node.broker import Acks, Appended, Partition
+from node.control import controller
 from tests.support.nodes import NodeCluster, TestNode
 
 RECORDS = "/v1/topics/orders/partitions/0/records"
@@ -65,8 +66,11 @@ async def test_whose_sequence_may_be_used_is_not_told_that_it_is(tmp_path: Path)
             await second
 
 
-async def test_a_used_sequence_stays_used_on_the_next_leader_and_after_a_restart(tmp_path: Path) -> None:
+async def test_a_used_sequence_stays_used_on_the_next_leader_and_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By the log, and by the table in a checkpoint; at each node, in each form of a body."""
+    monkeypatch.setattr(controller, "FIT_FOR_S", 600)  # The first leader does not get it back.
     async with NodeCluster.running(tmp_path) as cluster:
         await cluster.create("orders")
 
@@ -120,8 +124,9 @@ async def post(cluster: NodeCluster, node: TestNode, name: str, sequence: int) -
         return answer.status, await answer.json(content_type=None), answer.headers.get("Retry-After", "")
 
 
-async def test_others_do_not_push_a_producer_out(tmp_path: Path) -> None:
+async def test_others_do_not_push_a_producer_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At each node, after a change of leader and a restart of all: no room is 429, and for new ones alone."""
+    monkeypatch.setattr(controller, "FIT_FOR_S", 600)  # The first leader does not get it back.
     async with NodeCluster.running(tmp_path, **{"limits.producers_per_partition_max": 10}) as cluster:
         await cluster.create("orders")
         nodes = list(cluster.nodes.values())
