@@ -129,6 +129,7 @@ async def test_replicas_go_to_nodes_that_are_there(tmp_path: Path) -> None:
         assert all(sorted(part["replicas"]) == ["n1", "n3"] for part in topic["partitions"])
         cluster["n2"].start()
         await cluster.ready()
+        await cluster.until(lambda: all(one.broker.hears("n2") for one in cluster.up), "n2 is heard")
         status, topic = await call(cluster, cluster["n2"], "PUT", "/v1/topics/wide", {})
         assert (status, topic["replication_factor"]) == (201, 3)
 

@@ -78,6 +78,7 @@ async def test_nothing_moves_to_a_disk_that_is_nearly_full_and_what_fills_one_go
 
         _disk(empty, ROOM)
         await cluster.until(lambda: _folders(empty), "a replica comes")
+        await leader.broker.catch_up(timeout_s=10)  # Another node knew before.
         assert [move.started for move in leader.running.metadata.state.moves.values()] == [True]
         _disk(empty, FULL)
         await cluster.until(
