@@ -123,7 +123,7 @@ async def test_a_runs_history_has_pauses_in_which_nobody_asks(toxiproxy_binary: 
     """Every partition's producers, readers and tails keep to them, and a fault begins while they last."""
     seed = _first_seed()
     fault = TimedFault(at_s=3.0, for_s=1.0, fault=Kill(aim=Aim(target=Target.LEADER, topic="orders")))
-    workload = Workload(pause_at_faults=1.0)
+    workload = Workload(pause_at_faults=1.0, pause_s=6.0)  # The fault may need seconds to find the leader.
     scenario = Scenario(name="sleepy", duration_s=4.5, faults=(fault,), workload=workload)
     result = await run_scenario(scenario, tmp_path / "run", seed, binary=toxiproxy_binary)
     pausing: set[Place] = set()
