@@ -132,6 +132,9 @@ class _Run:
                 unready_nodes(self._cluster, self._scenario.ready_s_max),
                 self._wait_progress(recorder.tally, healed_ns),
             )
+            if not unready:
+                # Nodes may have been ready only now: what is late is told apart from what never comes.
+                await self._wait_stored(recorder.tally, healed_ns, PROGRESS_S_MAX + _PROGRESS_MARGIN_S)
             self._status.enter("ending the workload")
         recorder.tally.end()
         unfinished = list(self._cluster.unfinished)
@@ -199,7 +202,11 @@ class _Run:
         """Wait until every partition has stored what was sent after healing; if one does not, for longer than
         it may take."""
         await asyncio.sleep(_HEALED_S_MIN)
-        looks = int((PROGRESS_S_MAX + _PROGRESS_MARGIN_S - _HEALED_S_MIN) / _LOOK_AGAIN_S)
+        await self._wait_stored(tally, healed_ns, PROGRESS_S_MAX + _PROGRESS_MARGIN_S - _HEALED_S_MIN)
+
+    async def _wait_stored(self, tally: Tally, healed_ns: int, within_s: float) -> None:
+        """The same, for so long."""
+        looks = int(within_s / _LOOK_AGAIN_S)
         while looks and not tally.is_stored_since(self._written, healed_ns):
             await asyncio.sleep(_LOOK_AGAIN_S)
             # Nothing is stored in a pause, so it does not count.
