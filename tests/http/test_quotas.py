@@ -87,6 +87,12 @@ class Node:
 
 
 @pytest.fixture
+def settings() -> RequestLimits:
+    """The server sleeps for longer than these tests take: some of them note who sleeps, and for how long."""
+    return RequestLimits(sweep_s=3600)
+
+
+@pytest.fixture
 async def node(settings: RequestLimits) -> AsyncIterator[Node]:
     """With topic ``t``."""
     harness = Harness(MemoryCluster(1))
