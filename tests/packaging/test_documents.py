@@ -107,3 +107,10 @@ def test_what_documents_name_exists(missing: Callable[[Path, str], Missing]) -> 
 def test_what_is_missing_is_found(missing: Callable[[Path, str], Missing], text: str) -> None:
     """Each check sees a mistake of its kind."""
     assert len(list(missing(ROOT / "README.md", text))) == 1
+
+
+def test_the_architecture_can_be_read_in_one_sitting() -> None:
+    """Under 250 lines with its two diagrams: what is measured stands in the decisions, details in docstrings."""
+    text = (ROOT / "docs/ARCHITECTURE.md").read_text()
+    assert len(text.splitlines()) < 250
+    assert text.count("```mermaid") == 2
