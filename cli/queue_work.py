@@ -77,6 +77,8 @@ def receive(
             with StreamPrinter(output, JOB_COLUMNS, lambda item: str(item["receipt"])) as printer:
                 for record in records:
                     printer.write(job_of(record))
+            if records.paused:
+                talk(f"the queue delivers nothing at the moment: {records.paused}")
             if ack and records:
                 done = [Settlement(record.receipt, Action.ACK) for record in records]
                 await client.queues.settle(queue_, done)

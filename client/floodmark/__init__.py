@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from floodmark.queues.job import Job
     from floodmark.queues.jobs import Jobs
     from floodmark.queues.queue import Queue
-    from floodmark.queues.shapes import Action, Outcome, QueueRecord, Settlement
+    from floodmark.queues.shapes import Action, Deliveries, Outcome, QueueRecord, Settlement
 
 __all__ = [
     "TOMBSTONE",
@@ -75,6 +75,7 @@ __all__ = [
     "ConsumedRecord",
     "DeadLetter",
     "DeadRecord",
+    "Deliveries",
     "FloodmarkError",
     "Group",
     "GroupConsumer",
@@ -129,6 +130,7 @@ _HOMES = {
     "ConsumedRecord": "consumer.consumed",
     "DeadLetter": "queues.descriptions",
     "DeadRecord": "queues.descriptions",
+    "Deliveries": "queues.shapes",
     "Group": "groups.shapes",
     "GroupConsumer": "groups.consumer",
     "GroupLag": "groups.shapes",

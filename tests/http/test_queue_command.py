@@ -109,6 +109,20 @@ async def test_records_are_received_and_settled_by_their_receipts(shell: Shell) 
     assert (await shell("receive", "jobs", "-o", "name")).stdout == ""
 
 
+async def test_why_nothing_is_received_is_told(shell: Shell) -> None:
+    """Where records wait, or never come any more; an empty queue says nothing."""
+    await shell("create", "jobs", "--topic", "t")
+    received = await shell("receive", "jobs", "-n", "3", "--ack", "--wait", "20s")
+    assert "delivers nothing" not in received.stderr
+    assert "delivers nothing" not in (await shell("receive", "jobs")).stderr
+    async with Client(shell.url) as client:
+        await client.topics.delete("t")
+        assert (await client.queues.receive("jobs")).paused == "topic_gone"
+    nothing = await shell("receive", "jobs", "-o", "jsonl")
+    assert nothing.stdout == ""
+    assert "the queue delivers nothing at the moment: topic_gone" in nothing.stderr
+
+
 async def test_dead_letters_are_shown_replayed_and_purged(shell: Shell) -> None:
     """By id, by key, all; a record is shown to the letter."""
     await shell("create", "jobs", "--topic", "t")

@@ -110,7 +110,7 @@ def test_what_is_missing_is_found(missing: Callable[[Path, str], Missing], text:
 
 
 def test_the_architecture_can_be_read_in_one_sitting() -> None:
-    """Under 250 lines with its two diagrams: what is measured stands in the decisions, details in docstrings."""
+    """Under 250 lines with its two diagrams: figures stand in the decisions, details in docstrings."""
     text = (ROOT / "docs/ARCHITECTURE.md").read_text()
     assert len(text.splitlines()) < 250
     assert text.count("```mermaid") == 2

@@ -22,7 +22,7 @@ from floodmark.queues.descriptions import (
     QueueListing,
     QueueStart,
 )
-from floodmark.queues.shapes import Outcome, QueueRecord, Settlement, milliseconds
+from floodmark.queues.shapes import Deliveries, Outcome, Settlement, milliseconds
 from floodmark.transport.http import Transport
 
 _PATH: Final = "/v1/queues"
@@ -138,13 +138,15 @@ class Queues:
         wait_s: float = 0.0,
         worker: str | None = None,
         timeout_s: float | None = None,
-    ) -> Sequence[QueueRecord]:
-        """Up to so many records, once there are any, for at most ``wait_s``. Nothing extends their time.
+    ) -> Deliveries:
+        """Up to so many records, once there are any, for at most ``wait_s``; or why none comes, ``paused``.
+        Nothing extends their time.
 
         ``client.queue`` does all of it. Raises ``UnknownQueue``.
         """
         calls = self._calls_of(queue, worker, timeout_s)
-        return (await calls.receive(max_records, wait_s=wait_s)).records
+        received = await calls.receive(max_records, wait_s=wait_s)
+        return Deliveries(received.records, received.paused)
 
     async def settle(
         self, queue: str, settlements: Sequence[Settlement], *, timeout_s: float | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from typing import Any, Final, Self
 
 import msgspec
@@ -96,3 +97,12 @@ class QueueRecord(msgspec.Struct, frozen=True, kw_only=True):
     def json(self, *, exact: bool = False) -> Any:
         """The value as Python objects; see ``ConsumedRecord.json``."""
         return json_of(self.value, self.is_json, exact=exact)
+
+
+class Deliveries(list[QueueRecord]):
+    """What one receive brought. ``paused``: why it is nothing though records wait, such as ``breaker_open``;
+    "" otherwise."""
+
+    def __init__(self, records: Iterable[QueueRecord], paused: str) -> None:
+        super().__init__(records)
+        self.paused = paused
