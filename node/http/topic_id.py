@@ -22,8 +22,8 @@ _ASKED: Final = web.RequestKey("floodmark_asked_id", int)
 
 def asked_id(request: web.Request, query: Mapping[str, str], held: int | None = None) -> int | None:
     """The id that a request names; ``held``: the one in its cursor or event id. Raises ``InvalidRequest``."""
-    given = [request.headers.get(TOPIC_ID), query.get(TOPIC_ID_QUERY)]
-    ids = {number(text, TOPIC_ID, highest=OFFSET_MAX) for text in given if text is not None}
+    given = {TOPIC_ID: request.headers.get(TOPIC_ID), TOPIC_ID_QUERY: query.get(TOPIC_ID_QUERY)}
+    ids = {number(text, name, highest=OFFSET_MAX) for name, text in given.items() if text is not None}
     if held is not None:
         ids.add(held)
     if len(ids) > 1:

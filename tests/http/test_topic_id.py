@@ -190,6 +190,18 @@ async def test_a_stream_ends_with_its_topic(http: Harness, path: str, accept: st
     assert (problem["code"], problem["topic_id"]) == ("topic_deleted", old)
 
 
+@pytest.mark.parametrize(
+    ("query", "headers", "name"), [("?topic_id=x", {}, "topic_id"), ("", {HEADER: "x"}, HEADER)]
+)
+async def test_an_id_that_is_none_is_refused_by_the_name_it_came_under(
+    http: Harness, query: str, headers: dict[str, str], name: str
+) -> None:
+    await http.make_topic()
+    answer = await http.call("GET", ONE + query, node=last(http), headers=headers)
+    assert answer.status == 400
+    assert answer.json["detail"].startswith(f"{name} is a number")
+
+
 @pytest.mark.parametrize("path", [ONE, ALL, ONE + "?topic_id=1"])
 @pytest.mark.parametrize("again", [False, True])
 async def test_a_long_poll_ends_with_its_topic(http: Harness, path: str, again: bool) -> None:

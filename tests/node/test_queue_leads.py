@@ -231,7 +231,7 @@ async def test_while_something_may_still_be_stored_nothing_is_begun_anew(
     failed.resolve(NotStored("refused"))
     with pytest.raises(Unavailable):
         await one
-    with pytest.raises(Unavailable, match="anew"):
+    with pytest.raises(Unavailable, match="begins again"):
         shard.lead.check()
     shard.log.frames = [(stored_payload, stored)]
     shard.log.go_on()
