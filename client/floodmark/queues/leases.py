@@ -65,9 +65,8 @@ class Leases:
                     pass
                 continue
             jobs = [job for job, due in self._due.items() if due <= now + self._interval_s[job] * _TOGETHER]
-            if (
-                len(jobs) > AT_ONCE
-            ):  # Those that have waited longest: where nodes are slow, all get their turn.
+            if len(jobs) > AT_ONCE:
+                # Those that have waited longest: where nodes are slow, all get their turn.
                 jobs = sorted(jobs, key=self._due.__getitem__)[:AT_ONCE]
             try:
                 outcomes = await self._send([Settlement.extend(job.receipt) for job in jobs])
