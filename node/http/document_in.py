@@ -20,12 +20,21 @@ _WHY_CHARACTERS_MAX: Final = 500
 
 
 async def read_document(
-    request: web.Request, context: HttpContext, decoder: msgspec.json.Decoder[T], example: str
+    request: web.Request,
+    context: HttpContext,
+    decoder: msgspec.json.Decoder[T],
+    example: str,
+    *,
+    may_be_missing: bool = False,
 ) -> tuple[T, int]:
-    """The request's body, and its size in bytes. Raises as ``read_body`` and ``decoded`` do."""
+    """The request's body, and its size in bytes. Raises as ``read_body`` and ``decoded`` do.
+
+    ``may_be_missing``: no body says as much as a document without members.
+    """
     with ExitStack() as held:
         body = await read_body(request, context, held)
-    return decoded(body, decoder, example), len(body)
+    text = body or b"{}" if may_be_missing else body
+    return decoded(text, decoder, example), len(body)
 
 
 def decoded(body: bytes, decoder: msgspec.json.Decoder[T], example: str) -> T:

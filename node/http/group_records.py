@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import ExitStack
 from typing import Any, Final
 
 import msgspec
@@ -13,9 +12,8 @@ from aiohttp import web
 from floodmark.errors import FloodmarkError, Unavailable
 from floodmark.format.record import Record
 
-from node.http.body import read_body
 from node.http.context import HttpContext
-from node.http.document_in import decoded
+from node.http.document_in import read_document
 from node.http.groups import group_name
 from node.http.media import Media
 from node.http.page import Page, send
@@ -57,9 +55,7 @@ class GroupRecords:
         wait_s = duration_s(query.get("wait", "0"), "wait", cap=settings.wait_s_max)
         max_bytes = capped(query, "max_bytes", default=settings.fetch_bytes, cap=settings.fetch_bytes_max)
         records = capped(query, "max_records", default=settings.fetch_records, cap=settings.fetch_records_max)
-        with ExitStack() as held:
-            body = await read_body(request, context, held)
-        said = decoded(body or b"{}", _BODY, _EXAMPLE)
+        said, _ = await read_document(request, context, _BODY, _EXAMPLE, may_be_missing=True)
         asked = PollGroup(
             group=group_name(request),
             topics=[name for name in query.get("topics", "").split(",") if name],

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
 from typing import Final
 
 import msgspec
 from aiohttp import web
 
 from node.http.answers import JSON, Desk
-from node.http.body import read_body
 from node.http.context import HttpContext
-from node.http.document_in import decoded, read_document
+from node.http.document_in import read_document
 from node.http.node_view import VIEW, is_own_view
 from node.http.query import capped, query_of
 from node.http.topic_id import TOPIC_ID, TOPIC_ID_QUERY, asked_id
@@ -58,9 +56,7 @@ class Topics:
     async def put(self, request: web.Request) -> web.StreamResponse:
         """201 when created now, 200 when it existed like this, 409 when it existed otherwise."""
         name, timeout_s = request.match_info["topic"], self._desk.timeout_of(request, _QUERY)
-        with ExitStack() as held:
-            body = await read_body(request, self._context, held)
-        given = decoded(body or b"{}", _NEW, _NEW_EXAMPLE)
+        given, size = await read_document(request, self._context, _NEW, _NEW_EXAMPLE, may_be_missing=True)
         wanted = CreateTopic(
             topic=name,
             partitions=given.partitions,
@@ -68,7 +64,7 @@ class Topics:
             config=given.config,
             topic_id=asked_id(request, query_of(request, _QUERY)),
         )
-        made, node, by_leader = await self._desk.ask(request, wanted, timeout_s=timeout_s, size=len(body))
+        made, node, by_leader = await self._desk.ask(request, wanted, timeout_s=timeout_s, size=size)
         headers = {"Location": f"/v1/topics/{name}"}
         return self._answer(made.topic, node, by_leader, status=201 if made.created else 200, headers=headers)
 
